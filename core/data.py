@@ -1,0 +1,170 @@
+"""Data sets: the bundled samples, a local directory, downloads. `python -m core.data download mnist`.
+
+A data directory holds torchvision's layouts (MNIST/raw, cifar-10-batches-py) and files
+`<name>_<split>.npz` with `images` (uint8, N x H x W [x 3]) and `labels`; `<name>.json` beside one may
+name its classes, as a list of strings. It is EPSILON_LAB_DATA, or `data/` beside this package.
+"""
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "assets" / "samples"
+DIGITS = tuple("0123456789")
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = {"mnist": DIGITS, "cifar10": CIFAR10_CLASSES}
+OFFICIAL = {"mnist": "torchvision.datasets.MNIST", "cifar10": "torchvision.datasets.CIFAR10"}
+SHAPES = {28: (1, 28, 28), 32: (3, 32, 32)}  # side -> what a network sees: digits are grey, photos are RGB
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set that is here: where it would be read from, nothing read yet."""
+
+    name: str
+    split: str
+    source: str  # "bundled", "torchvision" or "npz"
+    path: Path
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """uint8 images [N, H, W] or [N, H, W, 3] and int64 labels [N], with the names of the classes."""
+
+    name: str
+    split: str
+    source: str
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image as a network sees it."""
+        return SHAPES[self.images.shape[1]]
+
+    def batch(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images float32 [n, C, H, W] in [0, 1] and labels int64 [n] at `indices` (a slice or integers)."""
+        images = self.images[indices]
+        if images.ndim == 3:
+            images = images[..., None]
+        x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float().div_(255)
+        return x, torch.from_numpy(self.labels[indices])
+
+    def one(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One image as a batch of one. Raises UserError when there is no such index."""
+        if not 0 <= index < len(self):
+            raise UserError("data.index", name=self.name, split=self.split, index=index, last=len(self) - 1)
+        return self.batch(slice(index, index + 1))
+
+
+def data_directory(given: str | os.PathLike | None = None) -> Path:
+    """The data directory: as given, else EPSILON_LAB_DATA, else `data/` in the project. It need not exist
+    unless it was given, in which case a UserError says so."""
+    if given is not None and not Path(given).is_dir():
+        raise UserError("data.directory", path=given)
+    return Path(given or os.environ.get("EPSILON_LAB_DATA") or ROOT / "data")
+
+
+def available(directory: Path) -> list[Entry]:
+    """Every data set here, the bundled samples first. The official layout wins over an npz of its name."""
+    entries = [Entry(name, "sample", "bundled", SAMPLES / f"{name}_sample.npz") for name in CLASSES]
+    for name, folder in (("mnist", "MNIST/raw"), ("cifar10", "cifar-10-batches-py")):
+        if (directory / folder).is_dir():
+            entries += [Entry(name, split, "torchvision", directory) for split in ("test", "train")]
+    taken = {(entry.name, entry.split) for entry in entries}
+    for path in sorted(directory.glob("*_*.npz")) if directory.is_dir() else ():
+        name, _, split = path.stem.rpartition("_")
+        if (name, split) not in taken:
+            entries.append(Entry(name, split, "npz", path))
+    return entries
+
+
+def load(name: str, split: str, directory: Path) -> DataSet:
+    """Read one data set into memory. Raises UserError when it is not here or is damaged."""
+    entries = available(directory)
+    entry = next((e for e in entries if (e.name, e.split) == (name, split)), None)
+    if entry is None:
+        raise UserError("data.missing", name=name, split=split,
+                        available=", ".join(f"{e.name} ({e.split})" for e in entries))
+    images, labels = (_read_official if entry.source == "torchvision" else _read_npz)(entry)
+    return DataSet(name, split, entry.source, images, labels, _class_names(entry, labels))
+
+
+def _read_official(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+    """Through torchvision; its CIFAR-10 pickles are opened only after their checksums have matched."""
+    from core.vision import torchvision
+
+    kind = getattr(torchvision().datasets, OFFICIAL[entry.name].rpartition(".")[2])
+    try:
+        read = kind(str(entry.path), train=entry.split == "train", download=False)
+    except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
+        raise UserError("data.bad_file", path=entry.path, reason=str(error) or type(error).__name__) from error
+    return np.asarray(read.data), np.asarray(read.targets, dtype=np.int64)
+
+
+def _read_npz(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+    def refuse(reason: str):
+        raise UserError("data.bad_file", path=entry.path, reason=reason)
+
+    try:
+        with np.load(entry.path, allow_pickle=False) as archive:
+            images, labels = archive["images"], archive["labels"]
+    except KeyError as error:
+        refuse(f"it has no array {error.args[0].split()[0]}")
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        refuse(str(error) or type(error).__name__)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
+        refuse(f"images must be uint8, N x H x W or N x H x W x 3, not {images.dtype} {images.shape}")
+    if images.shape[1] != images.shape[2] or images.shape[1] not in SHAPES:
+        refuse(f"images must be 28 x 28 or 32 x 32, not {images.shape[1]} x {images.shape[2]}")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or len(labels) == 0 or labels.min() < 0:
+        refuse("labels must be one integer from 0 upwards an image")
+    return _as_networks_see(images), labels.astype(np.int64)
+
+
+def _as_networks_see(images: np.ndarray) -> np.ndarray:
+    """28 x 28 colour becomes grey (ITU-R BT.601 luma, as Pillow's mode L), 32 x 32 grey becomes RGB."""
+    if images.shape[1] == 28 and images.ndim == 4:
+        return np.rint(images @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    if images.shape[1] == 32 and images.ndim == 3:
+        return np.repeat(images[..., None], 3, axis=3)
+    return images
+
+
+def _class_names(entry: Entry, labels: np.ndarray) -> tuple[str, ...]:
+    named = entry.path.with_name(f"{entry.name}.json") if entry.source == "npz" else None
+    if named is not None and named.is_file():
+        try:
+            names = json.loads(named.read_text("utf-8"))
+        except (ValueError, OSError) as error:
+            raise UserError("data.bad_file", path=named, reason=str(error)) from error
+        if not (isinstance(names, list) and all(isinstance(n, str) for n in names) and len(names) > labels.max()):
+            raise UserError("data.bad_file", path=named, reason=f"it must list {labels.max() + 1} class names")
+        return tuple(names)
+    if entry.name in CLASSES and labels.max() < 10:
+        return CLASSES[entry.name]
+    return tuple(str(k) for k in range(max(10, labels.max() + 1)))
+
+
+def held_out(name: str, images: np.ndarray) -> np.ndarray:
+    """bool [N]: which of `images` are among the bundled samples, and so must not be trained on."""
+    sample = load(name, "sample", SAMPLES)
+    known = {image.tobytes() for image in sample.images}
+    return np.fromiter((image.tobytes() in known for image in images), bool, len(images))
+
+
+if __name__ == "__main__":
+    from core.downloads import main
+
+    main()

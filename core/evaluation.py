@@ -1,0 +1,157 @@
+"""What an attack does over epsilon: to one image (a path) and to a whole data set (an accuracy curve)."""
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from core import norms
+from core.analysis.saliency import gradient, saliency
+from core.analysis.spectrum import magnitude
+from core.attacks import Attack, OneStep
+from core.data import DataSet
+from core.defenses import Defense, adaptive
+from core.errors import UserError
+from core.images import quantized
+from core.models.cards import ModelCard
+from core.statistics import wilson
+
+BATCH = 250  # images of a data set attacked at once
+
+
+@dataclass(frozen=True)
+class EpsilonPath:
+    """One image under one attack at E values of eps. Tensors on the CPU."""
+
+    epsilons: tuple[float, ...]
+    adversarial: Tensor  # [E, C, H, W]
+    probabilities: Tensor  # [E, K], softmax of the logits
+    rounded: Tensor  # int [E]: the class predicted after rounding to 8 bits
+    linf: Tensor  # [E]
+    l2: Tensor  # [E]
+    l0: Tensor  # int [E], pixels changed
+    spectrum: Tensor  # [E, H, W]: |FFT| of the perturbation, centred
+    saliency: Tensor  # [E, H, W]: |gradient| of the predicted class's logit
+    flip: float | None  # eps*: the smallest eps found with another prediction than at eps = 0
+    flip_step: float  # how finely eps* was searched
+
+
+@dataclass(frozen=True)
+class Defended:
+    """Images behind a defense: uint8-exact images [M, C, H, W] and class probabilities [M, K]."""
+
+    images: Tensor
+    probabilities: Tensor
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of an accuracy curve, with its 95 % Wilson interval."""
+
+    epsilon: float
+    correct: int
+    total: int
+    accuracy: float
+    low: float
+    high: float
+
+
+def epsilon_path(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, epsilons: Sequence[float], *,
+                 target: Tensor | None = None, seed: int = 0, refine: int = 10) -> EpsilonPath:
+    """Everything about one image x [1, C, H, W] with label y [1] at all `epsilons` (rising, from 0) at once.
+
+    eps* is searched `refine` times more finely in the first step of `epsilons` in which the prediction flips.
+    """
+    adversarial = attack.path(model, x, y, epsilons, target=target, seed=seed)[:, 0]
+    gradients, logits = gradient(model, adversarial)
+    predicted = logits.argmax(dim=1)
+    with torch.no_grad():
+        rounded = model(quantized(adversarial)).argmax(dim=1)
+    flips = (predicted != predicted[0]).nonzero()
+    flip, flip_step = None, epsilons[-1] / (len(epsilons) - 1)
+    if len(flips):
+        k = int(flips[0])
+        flip_step = (epsilons[k] - epsilons[k - 1]) / refine
+        between = [epsilons[k - 1] + flip_step * j for j in range(1, refine)]
+        finer = attack.path(model, x, y, between, target=target, seed=seed)[:, 0]
+        with torch.no_grad():
+            fooled = (model(finer).argmax(dim=1) != predicted[0]).nonzero() if between else []
+        flip = between[int(fooled[0])] if len(fooled) else epsilons[k]
+    delta = adversarial - x
+    return EpsilonPath(tuple(epsilons), adversarial.cpu(), logits.softmax(dim=1).cpu(), rounded.cpu(),
+                       norms.NORMS["linf"].measure(delta).cpu(), norms.NORMS["l2"].measure(delta).cpu(),
+                       norms.l0(delta).cpu(), magnitude(delta).cpu(), saliency(gradients).cpu(), flip, flip_step)
+
+
+def defended(model: nn.Module, defense: Defense, images: Tensor) -> Defended:
+    """What `defense` makes of images [M, C, H, W], and what the network then sees in them."""
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        changed = defense(images.to(device))
+        return Defended(changed.cpu(), model(changed).softmax(dim=1).cpu())
+
+
+def over_slider(model: nn.Module, defense: Defense, image: Tensor, values: Sequence[int]) -> Defended:
+    """One image [1, C, H, W] behind `defense` with its slider at each of `values`."""
+    device = next(model.parameters()).device
+    changed = torch.cat([replace(defense, **{defense.slider: value})(image) for value in values])
+    with torch.no_grad():
+        return Defended(changed, model(changed.to(device)).softmax(dim=1).cpu())
+
+
+def require_fit(card: ModelCard, dataset: DataSet, classes: int = 10) -> None:
+    """Raise UserError when the network cannot read this data set's images or name its classes."""
+    given = int(dataset.labels.max()) + 1
+    if card.shape != dataset.shape or given > classes:
+        raise UserError("model.does_not_fit", model=card.title, expected="x".join(map(str, card.shape[1:])),
+                        classes=classes, data=dataset.name, given="x".join(map(str, dataset.shape[1:])),
+                        given_classes=given)
+
+
+def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons: Sequence[float], *,
+                   limit: int | None = None, defense: Defense | None = None, aware: bool = False,
+                   seed: int = 0) -> Iterator[list[Point]]:
+    """Accuracy under attack at each eps, yielded anew after every batch of images, so that it can be stopped.
+
+    An image counts as correct at eps when it is classified correctly both clean and attacked (an attacker
+    leaves alone what is wrong already). For iterated attacks an image fooled at a smaller eps counts at every
+    larger one. With a `defense` the defended network is judged; the attacker sees the bare network, or, when
+    `aware`, the defended one through `adaptive(defense)`. The first `limit` images are used.
+    """
+    device = next(model.parameters()).device
+    judged = model if defense is None else nn.Sequential(defense, model)
+    seen = nn.Sequential(adaptive(defense), model) if defense is not None and aware else model
+    cumulative = attack.iterated and (defense is None or aware)
+    total = len(dataset) if limit is None else min(limit, len(dataset))
+    correct = [0] * len(epsilons)
+    for start in range(0, total, BATCH):
+        x, y = (part.to(device) for part in dataset.batch(slice(start, min(start + BATCH, total))))
+        for k, count in _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed + start):
+            correct[k] += count
+        done = min(start + BATCH, total)
+        yield [Point(eps, right, done, right / done, *wilson(right, done)) for eps, right in zip(epsilons, correct)]
+
+
+def _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed) -> Iterator[tuple[int, int]]:
+    """(index of eps, images of the batch still right there)."""
+    right = _is_right(judged, x, y)
+    x, y = x[right], y[right]
+    if not len(y):
+        return
+    path = attack.path(seen, x, y, epsilons, seed=seed) if isinstance(attack, OneStep) else None
+    for k in sorted(range(len(epsilons)), key=epsilons.__getitem__):
+        if epsilons[k] == 0:
+            yield k, len(y)
+            continue
+        adversarial = replace(attack, eps=epsilons[k])(seen, x, y, seed=seed).adversarial if path is None else path[k]
+        right = _is_right(judged, adversarial, y)
+        yield k, int(right.sum())
+        if cumulative:
+            x, y = x[right], y[right]
+            if not len(y):
+                return
+
+
+def _is_right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x).argmax(dim=1) == y

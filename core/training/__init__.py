@@ -1,0 +1,1 @@
+"""`python -m core.training NAME` reproduces a file of assets/weights."""
