@@ -20,7 +20,11 @@ SAMPLES = ROOT / "assets" / "samples"
 DIGITS = tuple("0123456789")
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASSES = {"mnist": DIGITS, "cifar10": CIFAR10_CLASSES}
-OFFICIAL = {"mnist": "torchvision.datasets.MNIST", "cifar10": "torchvision.datasets.CIFAR10"}
+OFFICIAL = {  # name -> class in torchvision.datasets, and its folder in a data directory
+    "mnist": ("MNIST", "MNIST/raw"),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
+}
+MAX_CLASSES = 1000
 SHAPES = {28: (1, 28, 28), 32: (3, 32, 32)}  # side -> what a network sees: digits are grey, photos are RGB
 
 
@@ -71,21 +75,22 @@ class DataSet:
 def data_directory(given: str | os.PathLike | None = None) -> Path:
     """The data directory: as given, else EPSILON_LAB_DATA, else `data/` in the project. It need not exist
     unless it was given, in which case a UserError says so."""
-    if given is not None and not Path(given).is_dir():
+    if given is not None and not Path(given).expanduser().is_dir():
         raise UserError("data.directory", path=given)
-    return Path(given or os.environ.get("EPSILON_LAB_DATA") or ROOT / "data")
+    return Path(given or os.environ.get("EPSILON_LAB_DATA") or ROOT / "data").expanduser()
 
 
 def available(directory: Path) -> list[Entry]:
     """Every data set here, the bundled samples first. The official layout wins over an npz of its name."""
     entries = [Entry(name, "sample", "bundled", SAMPLES / f"{name}_sample.npz") for name in CLASSES]
-    for name, folder in (("mnist", "MNIST/raw"), ("cifar10", "cifar-10-batches-py")):
+    for name, (_, folder) in OFFICIAL.items():
         if (directory / folder).is_dir():
             entries += [Entry(name, split, "torchvision", directory) for split in ("test", "train")]
     taken = {(entry.name, entry.split) for entry in entries}
     for path in sorted(directory.glob("*_*.npz")) if directory.is_dir() else ():
         name, _, split = path.stem.rpartition("_")
-        if (name, split) not in taken:
+        # macOS leaves ._NAME.npz beside NAME.npz on foreign disks: no data sets
+        if name and split and not name.startswith(".") and (name, split) not in taken:
             entries.append(Entry(name, split, "npz", path))
     return entries
 
@@ -98,39 +103,51 @@ def load(name: str, split: str, directory: Path) -> DataSet:
         raise UserError("data.missing", name=name, split=split,
                         available=", ".join(f"{e.name} ({e.split})" for e in entries))
     images, labels = (_read_official if entry.source == "torchvision" else _read_npz)(entry)
-    return DataSet(name, split, entry.source, images, labels, _class_names(entry, labels))
+    _require_contract(entry, images, labels)
+    labels = labels.astype(np.int64)
+    return DataSet(name, split, entry.source, _as_networks_see(images), labels, _class_names(entry, labels))
 
 
 def _read_official(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
     """Through torchvision; its CIFAR-10 pickles are opened only after their checksums have matched."""
     from core.vision import torchvision
 
-    kind = getattr(torchvision().datasets, OFFICIAL[entry.name].rpartition(".")[2])
+    kind, folder = OFFICIAL[entry.name]
     try:
-        read = kind(str(entry.path), train=entry.split == "train", download=False)
-    except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
-        raise UserError("data.bad_file", path=entry.path, reason=str(error) or type(error).__name__) from error
-    return np.asarray(read.data), np.asarray(read.targets, dtype=np.int64)
+        read = getattr(torchvision().datasets, kind)(str(entry.path), train=entry.split == "train", download=False)
+    except Exception as error:  # torchvision's readers raise many kinds on damaged files
+        again = f"a file is missing or damaged; get it again with `python -m core.data download {entry.name}`"
+        raise UserError("data.bad_file", path=entry.path / folder, reason=again) from error
+    return np.asarray(read.data), np.asarray(read.targets)
 
 
 def _read_npz(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+    if not zipfile.is_zipfile(entry.path):
+        raise UserError("data.bad_file", path=entry.path, reason="it is no .npz archive, or it is cut off")
+    try:
+        with np.load(entry.path, allow_pickle=False) as archive:
+            missing = {"images", "labels"} - set(archive.files)
+            if not missing:
+                return archive["images"], archive["labels"]
+    except Exception as error:  # numpy's, zipfile's and zlib's readers raise many kinds on damaged files
+        raise UserError("data.bad_file", path=entry.path, reason=str(error) or type(error).__name__) from error
+    raise UserError("data.bad_file", path=entry.path, reason=f"it has no array {' and no '.join(sorted(missing))}")
+
+
+def _require_contract(entry: Entry, images: np.ndarray, labels: np.ndarray) -> None:
     def refuse(reason: str):
         raise UserError("data.bad_file", path=entry.path, reason=reason)
 
-    try:
-        with np.load(entry.path, allow_pickle=False) as archive:
-            images, labels = archive["images"], archive["labels"]
-    except KeyError as error:
-        refuse(f"it has no array {error.args[0].split()[0]}")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        refuse(str(error) or type(error).__name__)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
         refuse(f"images must be uint8, N x H x W or N x H x W x 3, not {images.dtype} {images.shape}")
     if images.shape[1] != images.shape[2] or images.shape[1] not in SHAPES:
         refuse(f"images must be 28 x 28 or 32 x 32, not {images.shape[1]} x {images.shape[2]}")
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or len(labels) == 0 or labels.min() < 0:
-        refuse("labels must be one integer from 0 upwards an image")
-    return _as_networks_see(images), labels.astype(np.int64)
+    if len(images) == 0:
+        refuse("it has no images")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        refuse(f"labels must be one integer an image ({len(images)}), not {labels.dtype} {labels.shape}")
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        refuse(f"labels must be from 0 to {MAX_CLASSES - 1}, not from {labels.min()} to {labels.max()}")
 
 
 def _as_networks_see(images: np.ndarray) -> np.ndarray:
@@ -147,8 +164,8 @@ def _class_names(entry: Entry, labels: np.ndarray) -> tuple[str, ...]:
     if named is not None and named.is_file():
         try:
             names = json.loads(named.read_text("utf-8"))
-        except (ValueError, OSError) as error:
-            raise UserError("data.bad_file", path=named, reason=str(error)) from error
+        except (ValueError, OSError, RecursionError) as error:
+            raise UserError("data.bad_file", path=named, reason=f"it is no JSON ({error})") from error
         if not (isinstance(names, list) and all(isinstance(n, str) for n in names) and len(names) > labels.max()):
             raise UserError("data.bad_file", path=named, reason=f"it must list {labels.max() + 1} class names")
         return tuple(names)
@@ -167,4 +184,4 @@ def held_out(name: str, images: np.ndarray) -> np.ndarray:
 if __name__ == "__main__":
     from core.downloads import main
 
-    main()
+    raise SystemExit(main())

@@ -46,6 +46,6 @@ MESSAGES = {
 class UserError(ValueError):
     """Something a person can put right. `key` is one of MESSAGES, `values` fills its blanks."""
 
-    def __init__(self, key: str, **values):
+    def __init__(self, key: str, /, **values):
         self.key, self.values = key, values
         super().__init__(MESSAGES[key].format(**values))

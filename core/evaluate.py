@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 def parse_epsilons(text: str) -> tuple[float, ...]:
     """'0, 0.05, 8/255' -> (0.0, 0.05, 0.0313...). Raises UserError for anything else, and for none."""
     try:
-        values = tuple(float(top) / float(bottom or 1) for top, _, bottom in
+        values = tuple(float(top) / (float(bottom) if slash else 1) for top, slash, bottom in
                        (part.strip().partition("/") for part in text.split(",")))
     except (ValueError, ZeroDivisionError) as error:
         raise UserError("setting.epsilons", value=text) from error
@@ -71,11 +71,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"numbers separated by commas, not {text!r}") from error
 
 
 def _truth(text: str) -> bool:
-    return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
+    if text.lower() not in ("yes", "true", "no", "false"):
+        raise argparse.ArgumentTypeError(f"yes or no, not {text!r}")
+    return text.lower() in ("yes", "true")
 
 
 def _built(registry: dict[str, type], name: str, arguments: argparse.Namespace):
@@ -99,7 +104,9 @@ def run(arguments: argparse.Namespace) -> dict:
         raise UserError("setting.seed", value=arguments.seed)
     if arguments.aware and defense is None:
         raise UserError("setting.unused", setting="aware", name="no defense")
-    epsilons = parse_epsilons(arguments.epsilons) if arguments.epsilons else scale_for(card.shape, attack.norm).curve
+    epsilons = scale_for(card.shape, attack.norm).curve
+    if arguments.epsilons is not None:
+        epsilons = parse_epsilons(arguments.epsilons)
     dataset = load(arguments.dataset, arguments.split, data_directory(arguments.data_dir))
     require_fit(card, dataset)
     model = loading.load(card.name, best_device(), arguments.checkpoint, arguments.mean, arguments.std)

@@ -1,6 +1,6 @@
 """PIL / uint8 <-> float32 NCHW in [0, 1], and reading an uploaded image safely."""
 import io
-import warnings
+import math
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from core.errors import UserError
 
 MAX_MEGABYTES = 10
 MAX_MEGAPIXELS = 40
+KEPT_MEGAPIXELS = 4  # larger pictures are averaged down at once: networks here see 32 x 32, and memory is short
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 DIGIT_SIDE, DIGIT_BOX = 28, 20  # MNIST: the digit fits 20 x 20, its centre of mass at the centre of 28 x 28
 
@@ -31,64 +32,74 @@ def quantized(x: Tensor) -> Tensor:
 
 
 def read_upload(content: bytes, name: str = "file") -> Image.Image:
-    """An RGB image from an untrusted file: first frame, upright (EXIF), alpha laid on white, 16 bits scaled to 8.
+    """An RGB image from an untrusted file: first frame, upright (EXIF), alpha laid on white, 16 bits scaled to 8,
+    averaged down by a whole factor to at most KEPT_MEGAPIXELS.
 
     Raises UserError when the file is too large, no image, truncated or a decompression bomb.
     """
     if len(content) > MAX_MEGABYTES * 1_000_000:
         raise UserError("image.too_many_bytes", name=name, limit=MAX_MEGABYTES)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
-        try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-        except Image.DecompressionBombError as error:
-            raise UserError("image.too_many_pixels", name=name, limit=MAX_MEGAPIXELS) from error
-        except Exception as error:  # Pillow's readers raise many kinds on hostile headers
-            raise UserError("image.unreadable", name=name) from error
-        if image.width * image.height > MAX_MEGAPIXELS * 1_000_000:
-            raise UserError("image.too_many_pixels", name=name, limit=MAX_MEGAPIXELS)
-        try:
-            image.load()
-            return _on_white(_eight_bits(ImageOps.exif_transpose(image)))
-        except Exception as error:
-            raise UserError("image.truncated", name=name) from error
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError("image.too_many_pixels", name=name, limit=MAX_MEGAPIXELS) from error
+    except Exception as error:  # Pillow's readers raise many kinds on hostile headers
+        raise UserError("image.unreadable", name=name) from error
+    if image.width * image.height > MAX_MEGAPIXELS * 1_000_000:
+        raise UserError("image.too_many_pixels", name=name, limit=MAX_MEGAPIXELS)
+    try:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return _on_white(_smaller(_eight_bits(image)))
+    except Exception as error:
+        raise UserError("image.truncated", name=name) from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535 if values.max(initial=0) > 255 or image.mode.startswith("I;16") else 255
-        return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
-    return image
+    """RGB, or RGBA where the picture may be see-through."""
+    if image.mode.startswith("I"):  # the only such files are PNGs of 16-bit grey
+        levels = np.asarray(image).astype(np.uint32)
+        levels += 128  # in place: 40 megapixels are 160 MB here
+        levels //= 257
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
+    see_through = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+    mode = "RGBA" if see_through else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _smaller(image: Image.Image) -> Image.Image:
+    factor = math.ceil(math.sqrt(image.width * image.height / (KEPT_MEGAPIXELS * 1_000_000)))
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
 def like_mnist(image: Image.Image, invert: bool | None = None) -> np.ndarray:
     """uint8 [28, 28]: light strokes on black, scaled to fit 20 x 20, centre of mass in the middle, as MNIST was
-    made (http://yann.lecun.com/exdb/mnist). `invert` None decides by the border: a light border is paper.
+    made (http://yann.lecun.com/exdb/mnist). `invert` None decides by the border: it is the paper, and the ink is
+    what differs most from it. A picture of one colour gives a black image.
     """
     grey = np.asarray(image.convert("L"), dtype=np.float64)
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    if invert if invert is not None else border.mean() > 127:
-        grey, border = 255 - grey, 255 - border
-    background = np.median(border)
+    background = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    if invert is None:
+        invert = background - grey.min() > grey.max() - background
+    if invert:
+        grey, background = 255 - grey, 255 - background
     if grey.max() <= background:
         return np.zeros((DIGIT_SIDE, DIGIT_SIDE), np.uint8)
-    grey = ((grey - background) / (grey.max() - background)).clip(0, 1)  # paper to 0, the darkest ink to 1
+    grey = ((grey - background) / (grey.max() - background)).clip(0, 1)  # paper to 0, the strongest ink to 1
     ink = grey > 0.2
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    digit = Image.fromarray((grey[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] * 255).astype(np.uint8))
+    digit = Image.fromarray(grey[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1].astype(np.float32))
     scale = DIGIT_BOX / max(digit.size)
     digit = digit.resize([max(1, round(side * scale)) for side in digit.size], Image.Resampling.LANCZOS)
-    pixels = np.asarray(digit, dtype=np.float64)
-    weight = pixels.sum() or 1.0
-    centre = [(pixels.sum(axis=1 - axis) @ np.arange(pixels.shape[axis])) / weight for axis in (0, 1)]
+    pixels = np.asarray(digit, dtype=np.float64).clip(0)
+    pixels = (pixels * (255 / pixels.max())).round()  # a thin pen fades when scaled down; MNIST's strokes reach 255
+    centre = [(pixels.sum(axis=1 - axis) @ np.arange(pixels.shape[axis])) / pixels.sum() for axis in (0, 1)]
     canvas = np.zeros((DIGIT_SIDE, DIGIT_SIDE), np.uint8)
     top, left = (min(max(round((DIGIT_SIDE - 1) / 2 - c), 0), DIGIT_SIDE - side)
                  for c, side in zip(centre, pixels.shape))

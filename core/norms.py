@@ -66,7 +66,7 @@ class L2(Norm):
 
     def random(self, like: Tensor, generator: torch.Generator) -> Tensor:
         gaussian = torch.randn(like.shape, generator=generator)
-        radius = torch.rand(len(like), generator=generator) ** (1 / like[0].numel())
+        radius = torch.rand(len(like), generator=generator) ** (1 / like.shape[1:].numel())
         return (gaussian * per_image(radius / gaussian.flatten(1).norm(dim=1), gaussian)).to(like)
 
     def steepest(self, gradient: Tensor) -> Tensor:

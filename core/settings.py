@@ -40,8 +40,9 @@ def check(instance) -> None:
             if value not in each.choices:
                 raise UserError("setting.choice", name=each.name, available=", ".join(each.choices), value=value)
             continue
-        number = isinstance(value, (int, float)) and not (isinstance(value, bool) and each.kind is not bool)
-        if not number or not math.isfinite(value) or (each.kind is int and value != int(value)):
+        allowed = (int, float) if each.kind is float else each.kind
+        number = isinstance(value, allowed) and isinstance(value, bool) == (each.kind is bool)
+        if not number or not abs(value) < math.inf:
             raise UserError("setting.number", name=each.name, value=value)
         if each.low is not None and not each.low <= value <= each.high:
             raise UserError("setting.range", name=each.name, low=each.low, high=each.high, value=value)

@@ -1,7 +1,7 @@
 """What every attack has in common: settings in the constructor, images in the call, and a base that judges."""
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -80,11 +80,12 @@ class Attack(ABC):
         _validate(x, y, target)
         if not len(epsilons):
             return x.new_empty(0, *x.shape)
-        return torch.stack(self._path(model, x, y, [float(eps) for eps in epsilons], target, seed))
+        checked = [replace(self, eps=float(eps)).eps for eps in epsilons]
+        return torch.stack(self._path(model, x, y, checked, target, seed))
 
     def _path(self, model, x, y, epsilons: list[float], target, seed: int) -> list[Tensor]:
         """All epsilons side by side in one batch, in slices of at most BATCH images."""
-        many = max(1, BATCH // len(x))
+        many = max(1, BATCH // max(1, len(x)))
         result = []
         for start in range(0, len(epsilons), many):
             some = epsilons[start:start + many]
@@ -155,5 +156,7 @@ def _validate(x: Tensor, y: Tensor, target: Tensor | None) -> None:
     for name, labels in (("y", y), ("target", target)):
         if labels is not None and (labels.shape != (len(x),) or labels.dtype != torch.int64):
             raise ValueError(f"{name} must be int64 [{len(x)}], not {labels.dtype} {tuple(labels.shape)}")
+        if labels is not None and (labels < 0).any():  # cross-entropy would take -100 for "leave this one out"
+            raise ValueError(f"{name} must not be negative")
     if x.numel() and not (0 <= x.min() and x.max() <= 1):  # also False for NaN
         raise ValueError("images must lie in [0, 1]")

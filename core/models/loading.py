@@ -61,7 +61,7 @@ def load(name: str, device: torch.device | str = "cpu", checkpoint: bytes | str 
 
 
 def _normalisation(card: ModelCard, mean, std) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    mean, std = tuple(mean or card.mean), tuple(std or card.std)
+    mean, std = tuple(card.mean if mean is None else mean), tuple(card.std if std is None else std)
     finite = all(abs(value) < float("inf") for value in mean + std)  # False for NaN as well
     if not (finite and len(mean) == len(std) == card.shape[0] and min(std) > 0):
         raise UserError("checkpoint.normalisation", channels=card.shape[0])
@@ -86,9 +86,15 @@ def read_tensors(checkpoint: bytes | str | os.PathLike, label: str) -> dict[str,
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict) or not loaded:
         raise UserError("checkpoint.unreadable", name=label)
-    if not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in loaded.items()):
+    if not all(isinstance(k, str) and _is_plain(v) for k, v in loaded.items()):
         raise UserError("checkpoint.unsafe", name=label)
     return {key.removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _is_plain(value) -> bool:
+    """A tensor with a real number in memory for each entry (not sparse, quantised, complex or without data)."""
+    return (isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+            and not value.is_quantized and not value.is_complex())
 
 
 def _read_safetensors(content: bytes) -> dict | None:
@@ -100,17 +106,19 @@ def _read_safetensors(content: bytes) -> dict | None:
 
 
 def _read_torch(content: bytes, label: str):
-    if zipfile.is_zipfile(io.BytesIO(content)):
-        with contextlib.suppress(zipfile.BadZipFile):
+    try:
+        # What torch reads as a zip file; its tensors are stored or, in a bomb, compressed.
+        if content.startswith(b"PK\x03\x04"):
             if sum(part.file_size for part in zipfile.ZipFile(io.BytesIO(content)).infolist()) > LIMIT * 1e6:
                 raise UserError("checkpoint.too_large", name=label, limit=LIMIT)
-    try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
-        unsafe = "Unsupported" in str(error) or "weights_only" in str(error).lower()
+        unsafe = "GLOBAL" in str(error) or "Can only" in str(error)  # a class or function; anything else is damage
         raise UserError("checkpoint.unsafe" if unsafe else "checkpoint.unreadable", name=label) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError,
-            OverflowError, MemoryError, AssertionError, struct.error, tarfile.TarError) as error:
+            OverflowError, MemoryError, AssertionError, struct.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise UserError("checkpoint.unreadable", name=label) from error
 
 
@@ -125,7 +133,7 @@ def fill(network: nn.Module, tensors: dict[str, torch.Tensor], label: str, title
         if tensors[key].shape != own.shape:
             raise UserError("checkpoint.shape", name=label, model=title, key=key,
                             given=tuple(tensors[key].shape), expected=tuple(own.shape))
-        if not torch.isfinite(tensors[key]).all():
+        if not torch.isfinite(tensors[key].to(own.dtype)).all():  # 1e300 is finite in float64 only
             raise UserError("checkpoint.not_finite", name=label, key=key)
     for key in tensors:
         if key not in expected:

@@ -1,0 +1,14 @@
+"""Entry point: `streamlit run dashboard/app.py`. Path, page configuration and navigation; no logic."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # streamlit puts only dashboard/ on the path
+
+import streamlit as st  # noqa: E402
+
+st.set_page_config(page_title="Epsilon Lab", page_icon=":material/blur_on:", layout="wide")
+
+from dashboard import shell  # noqa: E402
+from dashboard.views import curves, data, explore  # noqa: E402
+
+shell.run([explore, curves, data])

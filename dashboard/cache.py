@@ -1,0 +1,67 @@
+"""Every cache: keyed by names, indices, settings and digests, never by arrays of a data set."""
+from pathlib import Path
+
+import streamlit as st
+import torch
+from torch import nn
+
+from core import data, evaluation
+from core.attacks import ATTACKS
+from core.defenses import DEFENSES
+from core.device import best_device
+from core.epsilons import scale_for
+from core.images import from_uint8
+from core.models import loading
+
+
+@st.cache_resource
+def device() -> torch.device:
+    return best_device()
+
+
+@st.cache_resource(max_entries=6)
+def dataset(name: str, split: str, directory: str) -> data.DataSet:
+    return data.load(name, split, Path(directory))
+
+
+@st.cache_resource(max_entries=16)
+def model(name: str, digest: str = "", mean: tuple = (), std: tuple = (), _content: bytes | None = None) -> nn.Module:
+    """A shipped model, or a user's checkpoint of that architecture, told apart by its digest."""
+    return loading.load(name, device(), _content, mean or None, std or None)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def path(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target: int | None,
+         attack: str, settings: tuple, _model: nn.Module) -> evaluation.EpsilonPath:
+    """The epsilon path of one image. `subject` names the model; `pixels` are the image's own few bytes."""
+    x = image(shape, pixels).to(device())
+    built = ATTACKS[attack](**dict(settings))
+    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    goal = None if target is None else torch.tensor([target], device=x.device)
+    return evaluation.epsilon_path(_model, built, x, y, scale_for(shape, built.norm).path, target=goal)
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def defended(subject: tuple, defense: str, settings: tuple, _model: nn.Module, _images) -> evaluation.Defended:
+    """`_images` behind a defense; `subject` says which images and which model."""
+    return evaluation.defended(_model, DEFENSES[defense](**dict(settings)), _images)
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def over_slider(subject: tuple, defense: str, settings: tuple, _model: nn.Module, _image) -> evaluation.Defended:
+    """One image behind a defense at every position of its slider."""
+    built = DEFENSES[defense](**dict(settings))
+    return evaluation.over_slider(_model, built, _image, range(1, 101))
+
+
+def image(shape: tuple, pixels: bytes) -> torch.Tensor:
+    """[1, C, H, W] in [0, 1] from the bytes of a uint8 H x W x C image."""
+    import numpy as np
+
+    channels, height, width = shape
+    return from_uint8(np.frombuffer(pixels, np.uint8).reshape(height, width, channels))
+
+
+def prediction(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return network(x).argmax(dim=1)

@@ -1,0 +1,268 @@
+"""Registries and dataclass fields -> widgets -> what a page computes with."""
+import hashlib
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from torch import nn
+
+from core import data
+from core.attacks import ATTACKS
+from core.data import DataSet
+from core.defenses import DEFENSES
+from core.errors import UserError
+from core.images import as_seen, read_upload
+from core.models import loading
+from core.models.cards import MODELS, ModelCard
+from core.settings import Setting, settings_of
+from dashboard import cache
+from dashboard.i18n import class_name, explain, t
+from dashboard.picker import picker
+
+THUMBNAILS = 24
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One image: its own few bytes, its label where it is known, and where it came from."""
+
+    pixels: bytes
+    shape: tuple[int, int, int]
+    label: int | None
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model of the menu: its card, the loaded module, and what tells it apart in caches and links."""
+
+    card: ModelCard
+    module: nn.Module
+    key: tuple
+    title: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of a registry with its settings: `build()` gives the instance."""
+
+    name: str
+    settings: tuple
+    kind: type
+
+    def build(self, **more):
+        return self.kind(**dict(self.settings), **more)
+
+
+def data_sets(usable: bool = True) -> dict[str, data.Entry]:
+    """What is here, by the name that links use: mnist/sample, cifar10/test ..."""
+    return {f"{entry.name}/{entry.split}": entry for entry in data.available(data.data_directory())}
+
+
+def data_title(name: str) -> str:
+    """'MNIST · held-out digits', 'CIFAR-10 · test', or a user's own name and split."""
+    base, _, split = name.rpartition("/")
+    known = {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(base, base)
+    if split == "sample":
+        return f"{known} · {t('data.sample.' + base)}"
+    return f"{known} · {t('data.split.' + split) if split in ('train', 'test') else split}"
+
+
+def load_data(name: str) -> DataSet | None:
+    """The data set called `name`; None, and one sentence on the page, when its files are damaged."""
+    base, _, split = name.rpartition("/")
+    try:
+        return cache.dataset(base, split, str(data.data_directory()))
+    except UserError as error:
+        st.error(explain(error), icon=":material/error:")
+        return None
+
+
+def data_menu(page: str, on_change=None) -> DataSet | None:
+    """Choose a data set."""
+    names = list(data_sets())
+    chosen = st.selectbox(t("control.data"), names, format_func=data_title, key=f"{page}.data",
+                          persist_state="session", on_change=on_change)
+    return load_data(chosen)
+
+
+def image_menu(page: str, dataset: DataSet) -> Subject:
+    """Thumbnails by class, random, index, or an upload."""
+    key = f"{page}.index"
+    st.session_state.setdefault(key, 0)
+    if st.session_state[key] >= len(dataset):
+        st.session_state[key] = 0
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    kinds = [None, *(c for c in range(len(dataset.classes)) if counts[c])]
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    kind = left.selectbox(t("control.class"), kinds, key=f"{page}.class", persist_state="session",
+                          format_func=lambda c: t("control.class.all") if c is None else class_name(dataset.classes[c]))
+    among = np.arange(len(dataset)) if kind is None else np.flatnonzero(dataset.labels == kind)
+    right.button(t("control.random"), icon=":material/shuffle:", width="stretch",
+                 on_click=lambda: st.session_state.update({key: int(random.choice(among)), f"{page}.upload": None}))
+    place = int(np.searchsorted(among, st.session_state[key]))
+    first = min(place // THUMBNAILS * THUMBNAILS, max(0, len(among) - 1) // THUMBNAILS * THUMBNAILS)
+    shown = among[first:first + THUMBNAILS]
+    picker(dataset.images[shown], shown, st.session_state[key],
+           [class_name(dataset.classes[label]) for label in dataset.labels[shown]], key=f"{page}.picker",
+           on_pick=lambda index: st.session_state.update({key: index, f"{page}.upload": None}))
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.number_input(t("control.index", last=len(dataset) - 1), 0, len(dataset) - 1, key=key, persist_state="session",
+                      on_change=lambda: st.session_state.update({f"{page}.upload": None}))
+    with right.popover(t("control.upload"), icon=":material/upload:", width="stretch"):
+        _upload(page, dataset)
+    uploaded = st.session_state.get(f"{page}.upload")
+    if uploaded and uploaded[0] == dataset.shape:
+        return Subject(uploaded[1], dataset.shape, None, dataset.classes)
+    index = st.session_state[key]
+    return Subject(dataset.images[index].tobytes(), dataset.shape, int(dataset.labels[index]), dataset.classes)
+
+
+def _upload(page: str, dataset: DataSet) -> None:
+    """Read an image, show it beside what the network will see of it, and offer to use it."""
+    file = st.file_uploader(t("upload.label"), ["png", "jpg", "jpeg", "webp", "bmp", "gif"], key=f"{page}.file")
+    if file is None:
+        st.caption(t("upload.help.digit" if dataset.shape[1] == 28 else "upload.help.photo"))
+        return
+    invert = None
+    if dataset.shape[1] == 28:
+        mode = st.segmented_control(t("upload.invert"), ["auto", "yes", "no"], default="auto", required=True,
+                                    format_func=lambda name: t(f"upload.invert.{name}"), key=f"{page}.invert")
+        invert = {"yes": True, "no": False}.get(mode)
+    try:
+        image = read_upload(file.getvalue(), file.name)
+    except UserError as error:
+        st.error(explain(error), icon=":material/error:")
+        return
+    seen = as_seen(image, dataset.shape, invert)
+    left, right = st.columns(2)
+    image.thumbnail((400, 400))
+    left.image(image, t("upload.yours"), width="stretch")
+    right.image(np.kron(seen, np.ones((8, 8) + (1,) * (seen.ndim - 2), np.uint8)), t("upload.seen"), width="stretch")
+    st.button(t("upload.use"), type="primary", width="stretch",
+              on_click=lambda: st.session_state.update({f"{page}.upload": (dataset.shape, seen.tobytes())}))
+
+
+def model_menu(page: str, dataset: DataSet) -> Network | None:
+    """The networks that read this data set's images, the user's own checkpoints among them."""
+    names = [*(n for n, card in MODELS.items() if card.shape == dataset.shape and card.weights.is_file()),
+             *(n for n, own in _own().items() if MODELS[own["architecture"]].shape == dataset.shape)]
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    name = left.selectbox(t("control.model"), names, format_func=model_title, key=f"{page}.model",
+                          persist_state="session")
+    with right.popover(t("control.own"), icon=":material/upload_file:", width="stretch"):
+        _own_checkpoint(page, dataset)
+    return network(name)
+
+
+def network(name: str) -> Network | None:
+    """Load a model of the menu; None and one sentence when that cannot be done."""
+    own = _own().get(name)
+    try:
+        if own:
+            module = cache.model(own["architecture"], own["digest"], own["mean"], own["std"], _content=own["content"])
+            return Network(MODELS[own["architecture"]], module, (own["digest"], own["mean"], own["std"]), name)
+        return Network(MODELS[name], cache.model(name), (name,), MODELS[name].title)
+    except UserError as error:
+        st.error(explain(error), icon=":material/error:")
+        return None
+
+
+def model_title(name: str) -> str:
+    """'LeNet-5 · 99.4 %', or the file name of a user's own checkpoint."""
+    return MODELS[name].title if name in MODELS else name
+
+
+def _own() -> dict[str, dict]:
+    """The user's checkpoints of this session, by the name of their file."""
+    return st.session_state.setdefault("own_checkpoints", {})
+
+
+def _own_checkpoint(page: str, dataset: DataSet) -> None:
+    cards = [card for card in MODELS.values() if card.shape == dataset.shape]
+    card = st.selectbox(t("own.architecture"), cards, format_func=lambda c: c.title, key=f"{page}.own.architecture")
+    file = st.file_uploader(t("own.file"), ["safetensors", "pth", "pt"], key=f"{page}.own.file")
+    channels = card.shape[0]
+    mean = st.text_input(t("own.mean"), ", ".join(map(str, card.mean)), key=f"{page}.own.mean.{card.name}")
+    std = st.text_input(t("own.std"), ", ".join(map(str, card.std)), key=f"{page}.own.std.{card.name}")
+    st.caption(t("own.help.photo" if channels == 3 else "own.help.digit"))
+    if file is None or not st.button(t("own.use"), type="primary", width="stretch", key=f"{page}.own.use"):
+        return
+    content = file.getvalue()
+    try:
+        numbers = [_numbers(text, channels) for text in (mean, std)]
+        digest = hashlib.sha256(content + repr((card.name, numbers)).encode()).hexdigest()
+        try:
+            cache.model(card.name, digest, *numbers, _content=content)
+        except UserError as error:  # core does not know what the user called the file
+            if "name" in error.values:
+                error = UserError(error.key, **{**error.values, "name": file.name})
+            raise error
+    except UserError as error:
+        st.error(explain(error), icon=":material/error:")
+        return
+    _own()[file.name] = {"architecture": card.name, "digest": digest, "mean": numbers[0], "std": numbers[1],
+                         "content": content}
+    st.session_state["own.chosen"] = (page, file.name)  # widgets cannot be set after they are drawn: next run
+    st.rerun()
+
+
+def take_own_checkpoint(page: str) -> None:
+    """Select the checkpoint that was just added. Called before the menu is drawn."""
+    chosen = st.session_state.get("own.chosen")
+    if chosen and chosen[0] == page:
+        st.session_state[f"{page}.model"] = chosen[1]
+        del st.session_state["own.chosen"]
+
+
+def _numbers(text: str, channels: int) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.replace(";", ",").split(","))
+    except ValueError as error:
+        raise UserError("checkpoint.normalisation", channels=channels) from error
+
+
+def attack_menu(page: str) -> Choice:
+    """An attack with its settings (epsilon is the live slider's, or a curve's axis)."""
+    name = st.selectbox(t("control.attack"), list(ATTACKS), format_func=lambda n: ATTACKS[n].title,
+                        key=f"{page}.attack", persist_state="session")
+    return Choice(name, _settings(page, ATTACKS[name], hidden=("eps",)), ATTACKS[name])
+
+
+def defense_menu(page: str) -> Choice | None:
+    """A defense with its settings (the one of its slider is the live slider's), or none."""
+    name = st.selectbox(t("control.defense"), ["jpeg", "none"], key=f"{page}.defense", persist_state="session",
+                        format_func=lambda n: DEFENSES[n].title if n in DEFENSES else t("control.defense.none"))
+    if name == "none":
+        return None
+    kind = DEFENSES[name]
+    return Choice(name, _settings(page, kind, hidden=(kind.slider,)), kind)
+
+
+def _settings(page: str, kind: type, hidden: tuple[str, ...]) -> tuple:
+    """(name, value) of the settings of `kind`, each through the widget that fits it."""
+    fields = [each for each in settings_of(kind) if each.name not in hidden]
+    columns = st.columns(2, vertical_alignment="bottom") if fields else []
+    return tuple((each.name, _widget(f"{page}.set.{each.name}", each, columns[k % 2])) for k, each in enumerate(fields))
+
+
+def _widget(key: str, setting: Setting, place):
+    label, words = t(f"setting.{setting.name}"), {"help": t(f"setting.{setting.name}.help"), "key": key,
+                                                 "persist_state": "session"}
+    st.session_state.setdefault(key, setting.default)
+    if setting.choices:
+        return place.selectbox(label, setting.choices, **words)
+    if setting.kind is bool:
+        return place.toggle(label, **words)
+    return place.number_input(label, setting.kind(setting.low), setting.kind(setting.high), step=setting.kind(setting.step),
+                              format="%d" if setting.kind is int else "%.3f", **words)
+
+
+def target_menu(page: str, subject: Subject) -> int | None:
+    """Any other class, or one to steer towards."""
+    kinds = [None, *(c for c in range(len(subject.classes)) if c != subject.label)]
+    if st.session_state.get(f"{page}.target") not in kinds:
+        st.session_state[f"{page}.target"] = None
+    return st.selectbox(t("control.target"), kinds, key=f"{page}.target", persist_state="session",
+                        format_func=lambda c: t("control.target.any") if c is None else class_name(subject.classes[c]))

@@ -1,0 +1,46 @@
+"""What a user reads, in English, Spanish or French: `t("key", name=value)`."""
+import functools
+import json
+from pathlib import Path
+
+import streamlit as st
+
+from core.errors import UserError
+
+LANGUAGES = {"en": "English", "es": "Español", "fr": "Français"}
+
+
+@functools.cache
+def catalogue(language: str) -> dict[str, str]:
+    """Every string of a language, by key."""
+    return json.loads((Path(__file__).parent / f"{language}.json").read_text("utf-8"))
+
+
+def language() -> str:
+    """The language in use: chosen, else the link's, else the browser's, else English."""
+    if "lang" not in st.session_state:
+        asked = (st.query_params.get("lang"), (st.context.locale or "").partition("-")[0])
+        st.session_state["lang"] = next((code for code in asked if code in LANGUAGES), "en")
+    return st.session_state["lang"]
+
+
+def t(key: str, **values) -> str:
+    """The text of `key` in the user's language, its {blanks} filled."""
+    text = catalogue(language())[key]
+    return text.format(**values) if values else text
+
+
+def explain(error: UserError) -> str:
+    """A core error in the user's language."""
+    return t(f"error.{error.key}", **error.values)
+
+
+def class_name(name: str) -> str:
+    """The name of a class: CIFAR-10's are translated, others stay as they are."""
+    return catalogue(language()).get(f"class.{name}", name)
+
+
+def number(value: float, digits: int) -> str:
+    """A number with a decimal comma where the language has one."""
+    text = f"{value:.{digits}f}"
+    return text if language() == "en" else text.replace(".", ",")

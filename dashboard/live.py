@@ -1,0 +1,67 @@
+"""Results of core as the message of the live component: words, colours and bytes."""
+import hashlib
+
+import numpy as np
+
+from core.analysis.spectrum import decibels
+from core.attacks import Attack
+from core.epsilons import scale_for
+from core.evaluation import Defended, EpsilonPath
+from core.images import to_uint8
+from dashboard import palette
+from dashboard.i18n import class_name, language, t
+from dashboard.scrubber import pack
+
+WORDS = ("copy", "copied", "png", "csv", "epsilon", "quality", "bars", "chart", "clean", "adversarial", "defended",
+         "flip", "original", "noise", "defendedBy", "noDefense", "spectrum", "saliency", "misread", "holds",
+         "wrongAnyway", "mended", "before", "after", "target", "l0", "rounding", "yes", "no", "notFooled", "axis")
+FLOOR = -60.0  # dB below the strongest frequency at which the spectrum is drawn black
+
+
+def nearest(path: EpsilonPath, epsilon: float) -> int:
+    """The place in the path closest to `epsilon`."""
+    return int(np.argmin(np.abs(np.array(path.epsilons) - epsilon)))
+
+
+def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int, int, int], classes: tuple[str, ...],
+            label: int | None, target: int | None, at: int, quality: int,
+            row: Defended | None, column: Defended | None) -> bytes:
+    """Pack one image's epsilon path. `row` is the path behind the defense at `quality`, `column` the image at
+    path place `at` behind the defense at qualities 1 to 100; both None without a defense."""
+    scale = scale_for(shape, attack.norm)
+    adversarial = path.adversarial
+    delta = adversarial - adversarial[:1]
+    largest = float(delta.abs().max()) or 1.0
+    saliency = path.saliency / path.saliency.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    header = {
+        "subject": hashlib.sha256(repr((subject, language())).encode()).hexdigest()[:16],
+        "language": language(), "text": {word: t(f"live.{word}") for word in WORDS} | {
+            "access": t("live.black_box") if attack.black_box else t("live.white_box", gradients=attack.gradients)},
+        "classes": [class_name(name) for name in classes],
+        "hues": {"light": palette.CLASSES_LIGHT, "dark": palette.CLASSES_DARK},
+        "shape": shape, "epsilons": path.epsilons, "marks": scale.marks, "per255": scale.per_255,
+        "norm": attack.norm, "digits": 3 if attack.norm == "linf" else 2, "scale": scale_name(shape, attack),
+        "at": at, "quality": quality, "flip": path.flip, "gain": 1 / largest, "label": label, "target": target,
+        "defense": None if row is None else {"rowQuality": quality, "columnAt": at},
+        "file": f"epsilon-lab-{attack.title.lower().replace(' ', '-').replace('(', '').replace(')', '')}",
+    }
+    arrays = {
+        "adversarial": to_uint8(adversarial),
+        "delta": (delta / largest * 127).round().permute(0, 2, 3, 1).numpy().astype(np.int8),
+        "spectrum": ((decibels(path.spectrum, FLOOR) / -FLOOR + 1) * 255).round().numpy().astype(np.uint8),
+        "saliency": (saliency * 255).round().numpy().astype(np.uint8),
+        "probabilities": path.probabilities.numpy(),
+        "rounded": path.rounded.numpy().astype(np.int32),
+        "linf": path.linf.numpy(), "l2": path.l2.numpy(), "l0": path.l0.numpy().astype(np.int32),
+        "viridis": palette.scale("viridis"), "cividis": palette.scale("cividis"),
+        "divergingLight": palette.scale("diverging-light"), "divergingDark": palette.scale("diverging-dark"),
+    }
+    if row is not None:
+        arrays |= {"rowImages": to_uint8(row.images), "rowProbabilities": row.probabilities.numpy(),
+                   "columnImages": to_uint8(column.images), "columnProbabilities": column.probabilities.numpy()}
+    return pack(header, arrays)
+
+
+def scale_name(shape: tuple[int, int, int], attack: Attack) -> str:
+    """Names the range of the epsilon slider: a value released on one range means nothing on another."""
+    return f"{shape[1]}-{attack.norm}"

@@ -1,0 +1,1 @@
+"""One page a module: TITLE (a key of the catalogues), ICON, URL and render()."""

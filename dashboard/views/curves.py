@@ -1,0 +1,3 @@
+"""stub"""
+TITLE, ICON, URL = "page.curves", ":material/search:", "curves"
+def render(): pass

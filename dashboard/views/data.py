@@ -1,0 +1,3 @@
+"""stub"""
+TITLE, ICON, URL = "page.data", ":material/search:", "data"
+def render(): pass
