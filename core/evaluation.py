@@ -2,6 +2,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +43,16 @@ class Defended:
 
     images: Tensor
     probabilities: Tensor
+
+
+@dataclass(frozen=True)
+class Example:
+    """Some images [n, C, H, W] attacked at one eps, with their true and predicted classes."""
+
+    epsilon: float
+    images: Tensor
+    labels: list[int]
+    predicted: list[int]
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,30 @@ def defended(model: nn.Module, defense: Defense, images: Tensor) -> Defended:
     with torch.no_grad():
         changed = defense(images.to(device))
         return Defended(changed.cpu(), model(changed).softmax(dim=1).cpu())
+
+
+def examples(model: nn.Module, attack: Attack, dataset: DataSet, epsilons: Sequence[float], *, count: int = 10,
+             seed: int = 0) -> list[Example]:
+    """The same few images at every eps: the first of each class that the network reads correctly, then the next
+    of each, until there are `count`."""
+    device = next(model.parameters()).device
+    order = _by_turns(dataset.labels, 20)
+    x, y = dataset.batch(order)
+    right = _is_right(model, x.to(device), y.to(device)).cpu()
+    kept = order[right.numpy()][:count]
+    kept = kept if len(kept) else order[:count]
+    x, y = (part.to(device) for part in dataset.batch(kept))
+    found = []
+    for eps, images in zip(epsilons, attack.path(model, x, y, epsilons, seed=seed)):
+        with torch.no_grad():
+            found.append(Example(eps, images.cpu(), y.tolist(), model(images).argmax(dim=1).tolist()))
+    return found
+
+
+def _by_turns(labels: np.ndarray, rounds: int) -> np.ndarray:
+    """Indices of the first image of each class, the second of each, and so on."""
+    places = [np.flatnonzero(labels == c)[:rounds] for c in range(int(labels.max()) + 1)]
+    return np.array([place[k] for k in range(rounds) for place in places if k < len(place)])
 
 
 def over_slider(model: nn.Module, defense: Defense, image: Tensor, values: Sequence[int]) -> Defended:

@@ -6,7 +6,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # streamlit put
 
 import streamlit as st  # noqa: E402
 
-st.set_page_config(page_title="Epsilon Lab", page_icon=":material/blur_on:", layout="wide")
+ICON = Path(__file__).with_name("icon.png")  # a material icon would be fetched from the network
+st.set_page_config(page_title="Epsilon Lab", page_icon=ICON, layout="wide", initial_sidebar_state=320)
 
 from dashboard import shell  # noqa: E402
 from dashboard.views import curves, data, explore  # noqa: E402

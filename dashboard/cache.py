@@ -1,6 +1,7 @@
 """Every cache: keyed by names, indices, settings and digests, never by arrays of a data set."""
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 import torch
 from torch import nn
@@ -54,10 +55,15 @@ def over_slider(subject: tuple, defense: str, settings: tuple, _model: nn.Module
     return evaluation.over_slider(_model, built, _image, range(1, 101))
 
 
+@st.cache_data(max_entries=50, show_spinner=False)
+def examples(subject: tuple, data_name: str, attack: str, settings: tuple, epsilons: tuple, _model: nn.Module,
+             _dataset: data.DataSet) -> list[evaluation.Example]:
+    """A few images of a data set at every epsilon."""
+    return evaluation.examples(_model, ATTACKS[attack](**dict(settings)), _dataset, epsilons)
+
+
 def image(shape: tuple, pixels: bytes) -> torch.Tensor:
     """[1, C, H, W] in [0, 1] from the bytes of a uint8 H x W x C image."""
-    import numpy as np
-
     channels, height, width = shape
     return from_uint8(np.frombuffer(pixels, np.uint8).reshape(height, width, channels))
 

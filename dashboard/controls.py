@@ -95,11 +95,11 @@ def image_menu(page: str, dataset: DataSet) -> Subject:
         st.session_state[key] = 0
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     kinds = [None, *(c for c in range(len(dataset.classes)) if counts[c])]
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left, right = st.columns([11, 9], vertical_alignment="bottom")
     kind = left.selectbox(t("control.class"), kinds, key=f"{page}.class", persist_state="session",
                           format_func=lambda c: t("control.class.all") if c is None else class_name(dataset.classes[c]))
     among = np.arange(len(dataset)) if kind is None else np.flatnonzero(dataset.labels == kind)
-    right.button(t("control.random"), icon=":material/shuffle:", width="stretch",
+    right.button(t("control.random"), icon=":material/shuffle:", width="stretch", key=f"{page}.random",
                  on_click=lambda: st.session_state.update({key: int(random.choice(among)), f"{page}.upload": None}))
     place = int(np.searchsorted(among, st.session_state[key]))
     first = min(place // THUMBNAILS * THUMBNAILS, max(0, len(among) - 1) // THUMBNAILS * THUMBNAILS)
@@ -107,8 +107,8 @@ def image_menu(page: str, dataset: DataSet) -> Subject:
     picker(dataset.images[shown], shown, st.session_state[key],
            [class_name(dataset.classes[label]) for label in dataset.labels[shown]], key=f"{page}.picker",
            on_pick=lambda index: st.session_state.update({key: index, f"{page}.upload": None}))
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.number_input(t("control.index", last=len(dataset) - 1), 0, len(dataset) - 1, key=key, persist_state="session",
+    left, right = st.columns([11, 9], vertical_alignment="bottom")
+    left.number_input(t("control.index"), 0, len(dataset) - 1, key=key, persist_state="session",
                       on_change=lambda: st.session_state.update({f"{page}.upload": None}))
     with right.popover(t("control.upload"), icon=":material/upload:", width="stretch"):
         _upload(page, dataset)
@@ -146,14 +146,18 @@ def _upload(page: str, dataset: DataSet) -> None:
 
 def model_menu(page: str, dataset: DataSet) -> Network | None:
     """The networks that read this data set's images, the user's own checkpoints among them."""
-    names = [*(n for n, card in MODELS.items() if card.shape == dataset.shape and card.weights.is_file()),
-             *(n for n, own in _own().items() if MODELS[own["architecture"]].shape == dataset.shape)]
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    name = left.selectbox(t("control.model"), names, format_func=model_title, key=f"{page}.model",
+    left, right = st.columns([11, 9], vertical_alignment="bottom")
+    name = left.selectbox(t("control.model"), model_names(dataset), format_func=model_title, key=f"{page}.model",
                           persist_state="session")
     with right.popover(t("control.own"), icon=":material/upload_file:", width="stretch"):
         _own_checkpoint(page, dataset)
     return network(name)
+
+
+def model_names(dataset: DataSet) -> list[str]:
+    """The networks that read images of this size: the shipped ones, then the user's checkpoints."""
+    return [*(n for n, card in MODELS.items() if card.shape == dataset.shape and card.weights.is_file()),
+            *(n for n, own in _own().items() if MODELS[own["architecture"]].shape == dataset.shape)]
 
 
 def network(name: str) -> Network | None:
@@ -230,21 +234,37 @@ def attack_menu(page: str) -> Choice:
     return Choice(name, _settings(page, ATTACKS[name], hidden=("eps",)), ATTACKS[name])
 
 
-def defense_menu(page: str) -> Choice | None:
-    """A defense with its settings (the one of its slider is the live slider's), or none."""
+def shared_settings(page: str, kinds: list[type]) -> dict[type, tuple]:
+    """The settings of several attacks at once: what they share is asked once."""
+    asked = {}
+    for kind in kinds:
+        missing = tuple(each.name for each in settings_of(kind) if each.name in asked)
+        asked |= dict(_settings(page, kind, hidden=("eps", *missing)))
+    return {kind: tuple((each.name, asked[each.name]) for each in settings_of(kind) if each.name != "eps")
+            for kind in kinds}
+
+
+def defense_menu(page: str, grey: bool) -> Choice | None:
+    """A defense with its settings (the one of its slider is the live slider's), or none. Grey images have no
+    colour channels to thin out, so `grey` hides that setting."""
     name = st.selectbox(t("control.defense"), ["jpeg", "none"], key=f"{page}.defense", persist_state="session",
                         format_func=lambda n: DEFENSES[n].title if n in DEFENSES else t("control.defense.none"))
     if name == "none":
         return None
     kind = DEFENSES[name]
-    return Choice(name, _settings(page, kind, hidden=(kind.slider,)), kind)
+    return Choice(name, _settings(page, kind, hidden=(kind.slider, "subsampling") if grey else (kind.slider,)), kind)
 
 
 def _settings(page: str, kind: type, hidden: tuple[str, ...]) -> tuple:
-    """(name, value) of the settings of `kind`, each through the widget that fits it."""
+    """(name, value) of the settings of `kind`, each through the widget that fits it: numbers in pairs, the rest
+    over the whole width."""
     fields = [each for each in settings_of(kind) if each.name not in hidden]
-    columns = st.columns(2, vertical_alignment="bottom") if fields else []
-    return tuple((each.name, _widget(f"{page}.set.{each.name}", each, columns[k % 2])) for k, each in enumerate(fields))
+    numbers = [each for each in fields if not each.choices and each.kind is not bool]
+    places = {}
+    for k in range(0, len(numbers), 2):
+        for each, column in zip(numbers[k:k + 2], st.columns(2, vertical_alignment="bottom")):
+            places[each.name] = column
+    return tuple((each.name, _widget(f"{page}.set.{each.name}", each, places.get(each.name, st))) for each in fields)
 
 
 def _widget(key: str, setting: Setting, place):

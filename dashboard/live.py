@@ -14,8 +14,8 @@ from dashboard.scrubber import pack
 
 WORDS = ("copy", "copied", "png", "csv", "epsilon", "quality", "bars", "chart", "clean", "adversarial", "defended",
          "flip", "original", "noise", "defendedBy", "noDefense", "spectrum", "saliency", "misread", "holds",
-         "wrongAnyway", "mended", "before", "after", "target", "l0", "rounding", "yes", "no", "notFooled", "axis")
-FLOOR = -60.0  # dB below the strongest frequency at which the spectrum is drawn black
+         "wrongAnyway", "mended", "before", "after", "target", "l0", "rounding", "yes", "no", "notFooled", "axis", "axis255", "axisL2")
+FLOOR = -45.0  # dB below the strongest frequency at which the spectrum is drawn black
 
 
 def nearest(path: EpsilonPath, epsilon: float) -> int:

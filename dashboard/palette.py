@@ -1,19 +1,18 @@
 """Colours, one meaning each, the same on every page.
 
 Class colours: Petroff 2021's ten-colour cycle, found by a search over colour-vision-deficiency simulations
-(https://arxiv.org/abs/2107.02270); on dark ground three of them are lightened to keep a contrast of 3:1.
+(https://arxiv.org/abs/2107.02270); darkened on light and lightened on dark
+ground where a contrast of 3:1 needs it. Its two greys fall on classes 2 and 6.
 """
 import functools
 
 import numpy as np
 
-CLASSES_LIGHT = ("#3f90da", "#e08f00", "#bd1f01", "#7c8c8a", "#832db6", "#a96b59", "#e76300", "#948a45", "#717581",
-                 "#2f9fc4")
-CLASSES_DARK = ("#5aa5ea", "#ffa90e", "#f0563a", "#a9b8b6", "#b57be0", "#c98d7b", "#ff8431", "#cfc684", "#9a9eab",
-                "#92dadd")
+CLASSES_LIGHT = ("#a96b59", "#d98a00", "#717581", "#e76300", "#832db6", "#3f90da", "#7c8c8a", "#bd1f01", "#2f9fc4",
+                 "#948a45")
+CLASSES_DARK = ("#c98d7b", "#ffb733", "#9a9eab", "#ff8431", "#b57be0", "#5aa5ea", "#a9b8b6", "#f0563a", "#92dadd",
+                "#cfc684")
 CURVES = ("#3f90da", "#e76300", "#832db6", "#94a4a2", "#bd1f01", "#ffa90e", "#a96b59", "#92dadd")
-COOL, WARM = (24, 92, 176), (200, 84, 0)  # below and above zero
-COOL_BRIGHT, WARM_BRIGHT = (98, 172, 255), (255, 158, 64)
 
 
 @functools.cache
@@ -21,9 +20,7 @@ def scale(name: str) -> np.ndarray:
     """uint8 [256, 3]: viridis or cividis for magnitudes; diverging-light and -dark with their centre at 128."""
     if name.startswith("diverging"):
         dark = name.endswith("dark")
-        low, high = (COOL_BRIGHT, WARM_BRIGHT) if dark else (COOL, WARM)
-        middle = (22, 24, 28) if dark else (247, 247, 245)
-        return _between([(0.0, low), (128 / 255, middle), (1.0, high)])
+        return _between(_around_zero(_DIVERGING["dark" if dark else "light"]))
     return _between(_ANCHORS[name])
 
 
@@ -32,6 +29,12 @@ def _between(anchors) -> np.ndarray:
     places = [place for place, _ in anchors]
     return np.stack([np.interp(at, places, [colour[c] for _, colour in anchors]) for c in range(3)],
                     axis=1).round().astype(np.uint8)
+
+
+def _around_zero(colours: list) -> list:
+    """Anchors with the middle colour exactly at 128, where a signed byte's zero falls."""
+    places = (0.0, 64 / 255, 128 / 255, 192 / 255, 1.0)
+    return [(place, colour) for place, (_, colour) in zip(places, colours)]
 
 
 def _hexes(*colours: str) -> list:
@@ -44,4 +47,8 @@ _ANCHORS = {  # matplotlib's maps at ten places (https://bids.github.io/colormap
                       "#b5de2b", "#fde725"),
     "cividis": _hexes("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369",
                       "#e1cc55", "#fee838"),
+}
+_DIVERGING = {  # blue below zero, orange above: told apart by every common kind of colour vision
+    "light": _hexes("#08306b", "#4f93d2", "#f7f7f5", "#ee8a3c", "#8c2d04"),
+    "dark": _hexes("#a8d1ff", "#3f86cc", "#16181c", "#c96a1c", "#ffc38a"),
 }

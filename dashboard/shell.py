@@ -8,10 +8,20 @@ from core.errors import UserError
 from dashboard import cache
 from dashboard.i18n import LANGUAGES, explain, language, t
 
+# Streamlit leaves 6 rem above a page and gaps meant for prose; a projector's 900 px are needed for the panel.
+STYLE = """<style>
+.stMainBlockContainer { padding: 4.2rem 2.2rem 1.5rem; max-width: 1500px; }
+.stSidebar [data-testid="stSidebarContent"] [data-testid="stVerticalBlock"] { gap: 0.55rem; }
+.stSidebar [data-testid="stSidebarHeader"] { height: 2.6rem; margin-bottom: 0; }
+.stSidebar [data-testid="stWidgetLabel"] { min-height: 1.2rem; margin-bottom: 0; }
+@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 1rem; } }
+</style>"""
+
 
 def run(views: list[ModuleType]) -> None:
     """Navigate between `views` (the first is the start page) and render the chosen one."""
     language()
+    st.html(STYLE)
     pages = [st.Page(view.render, title=t(view.TITLE), icon=view.ICON, url_path=view.URL, default=view is views[0])
              for view in views]
     page = st.navigation(pages, position="top")

@@ -136,7 +136,8 @@ class Panel {
   // 8/255 for photos, 0.15 for digits; the other one beside it where there is room.
   epsilonName(value, short) {
     const in255 = this.number(Number.isInteger(round2(value * 255)) ? 0 : 1).format(value * 255) + "/255";
-    const plain = this.number(this.data.digits).format(value);
+    const plain = new Intl.NumberFormat(this.data.language, {
+      minimumFractionDigits: short ? 0 : this.data.digits, maximumFractionDigits: this.data.digits }).format(value);
     if (this.data.norm !== "linf") return plain;
     if (short) return this.data.per255 ? in255 : plain;
     return this.data.per255 ? `${in255} <small>= ${plain}</small>` : `${plain} <small>= ${in255}</small>`;
@@ -178,7 +179,7 @@ class Panel {
     this.drawWords(k, q, clean, now, after);
     this.bars.forEach(({ row, much, lanes }, c) => {
       row.classList.toggle("top", c === argmax(now));
-      much.textContent = this.percent.format(roundShare(now[c]));
+      much.textContent = now[c] < 0.005 ? "" : this.share(now[c]);
       lanes.clean.style.transform = `scaleX(${clean[c]})`;
       lanes.adversarial.style.transform = `scaleX(${now[c]})`;
       lanes.defended.style.setProperty("--part", `${after ? 100 * after[c] : 0}%`);
@@ -220,7 +221,7 @@ class Panel {
 
   drawWords(k, q, clean, now, after) {
     const { text, arrays, label, target } = this.data;
-    const was = argmax(clean), is = argmax(now), whole = (p) => this.percent.format(roundShare(p));
+    const was = argmax(clean), is = argmax(now), whole = (p) => this.share(p);
     const kind = is === was ? (label !== null && was !== label ? "wrongAnyway" : "holds") : label !== null && is === label ? "mended" : "misread";
     const words = { was: this.coloured(was), is: this.coloured(is), truth: label === null ? "" : this.coloured(label) };
     setHTML(this.root.querySelector(".headline"),
@@ -232,12 +233,18 @@ class Panel {
     setHTML(this.root.querySelector(".story"), story);
     const linf = arrays.linf[k], fools = arrays.rounded[k] !== was;
     setHTML(this.root.querySelector(".measures"), [
-      `L-inf <b>${this.number(3).format(linf)}</b> (${this.number(1).format(linf * 255)}/255)`,
-      `L2 <b>${this.number(2).format(arrays.l2[k])}</b>`,
+      `L-inf <b>${this.number(3).format(linf)}</b> (${this.number(1).format(linf * 255)}/255) · ` +
+        `L2 <b>${this.number(2).format(arrays.l2[k])}</b>`,
       `L0 <b>${fill(escape(text.l0), { changed: arrays.l0[k], all: this.data.shape[1] * this.data.shape[2] })}</b>`,
       is === was ? escape(text.notFooled) : `${escape(text.rounding)} <b>${escape(fools ? text.yes : text.no)}</b>`,
       escape(text.access),
-    ].join(" · "));
+    ].map((line) => `<li>${line}</li>`).join(""));
+  }
+
+  // Never "100 %" for what is not certain.
+  share(p) {
+    if (p > 0.9995) return "> " + this.percent.format(0.999);
+    return this.percent.format(p > 0.99 ? Math.round(p * 1000) / 1000 : Math.round(p * 100) / 100);
   }
 
   coloured(c) {
@@ -347,10 +354,11 @@ class Chart {
     for (const p of [0, 0.5, 1])
       out += `<line class="grid" x1="${this.left}" x2="${this.right}" y1="${y(p)}" y2="${y(p)}"/>` +
         `<text x="${this.left - 8}" y="${y(p) + 4}" text-anchor="end">${percent.format(p)}</text>`;
-    const top = epsilons[this.count - 1], value = data.per255 ? (e) => number(0).format(e * 255) : (e) => number(data.digits > 2 ? 2 : data.digits).format(e);
-    for (let j = 0; j <= 4; j++)
-      out += `<text x="${this.left + (j / 4) * (this.right - this.left)}" y="${this.bottom + 17}" text-anchor="${j === 4 ? "end" : "middle"}">${value((j / 4) * top)}</text>`;
-    out += `<text x="${(this.left + this.right) / 2}" y="${this.bottom + 33}" text-anchor="middle">${escape(text.axis)}</text>`;
+    const top = epsilons[this.count - 1], parts = Number.isInteger(top * 10) && Math.round(top * 10) % 5 === 0 ? 5 : 4;
+    const value = data.per255 ? (e) => number(0).format(e * 255) : (e) => number(1).format(e);
+    for (let j = 0; j <= parts; j++)
+      out += `<text x="${this.left + (j / parts) * (this.right - this.left)}" y="${this.bottom + 17}" text-anchor="${j === parts ? "end" : "middle"}">${value((j / parts) * top)}</text>`;
+    out += `<text x="${(this.left + this.right) / 2}" y="${this.bottom + 33}" text-anchor="middle">${escape(data.per255 ? text.axis255 : data.norm === "l2" ? text.axisL2 : text.axis)}</text>`;
     const peaks = [...Array(K).keys()].map((c) => {
       let best = 0;
       for (let k = 0; k < this.count; k++) if (at(k, c) > at(best, c)) best = k;
@@ -393,8 +401,6 @@ class Chart {
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 const fill = (template, values) => template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const round2 = (value) => Math.round(value * 100) / 100;
-// Never "100 %" for what is not certain, never a long tail of digits.
-const roundShare = (p) => (p > 0.9995 ? (p >= 1 ? 1 : 0.999) : p < 0.001 ? 0 : p > 0.99 ? Math.round(p * 1000) / 1000 : Math.round(p * 100) / 100);
 
 function argmax(values) {
   let best = 0;

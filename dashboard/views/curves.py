@@ -1,3 +1,227 @@
-"""stub"""
-TITLE, ICON, URL = "page.curves", ":material/search:", "curves"
-def render(): pass
+"""How accuracy falls as epsilon grows: shipped curves at once, new ones streaming in."""
+import csv
+import io
+import itertools
+import time
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.attacks import ATTACKS
+from core.data import DataSet
+from core.defenses import DEFENSES
+from core.epsilons import scale_for
+from core.errors import UserError
+from core.evaluation import Point, accuracy_curve, examples, require_fit
+from core.evaluate import parse_epsilons
+from core.images import to_uint8
+from dashboard import cache, controls, figures, link, results, tiles
+from dashboard.i18n import class_name, number, t
+
+TITLE, ICON, URL = "page.curves", ":material/show_chart:", "curves"
+PAGE = "curves"
+ATTACKERS = ("none", "unaware", "aware")  # no defense; a defense that the attacker does not know, or does
+DASHES = {"none": "solid", "unaware": "dash", "aware": "dot"}
+QUALITY = 40  # of the shipped curves
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One curve to draw or compute."""
+
+    model: str
+    attack: str
+    settings: tuple
+    attacker: str
+    quality: int | None
+
+    @property
+    def name(self) -> str:
+        defense = "" if self.attacker == "none" else f" · JPEG {self.quality}, {t('curves.' + self.attacker)}"
+        return f"{controls.model_title(self.model)} · {ATTACKS[self.attack].title}{defense}"
+
+
+def render() -> None:
+    """Controls in the sidebar; chart, table and examples in the page."""
+    link.restore(PAGE, {"data": (f"{PAGE}.data", link.one_of(controls.data_sets())),
+                        "n": (f"{PAGE}.n", link.between(int, 1, 60_000)),
+                        "quality": (f"{PAGE}.quality", link.between(int, 1, 100)),
+                        "attacks": (f"{PAGE}.attacks", _several(ATTACKS))})
+    controls.take_own_checkpoint(PAGE)
+    st.title(t("curves.title"))
+    with st.sidebar:
+        dataset = controls.data_menu(PAGE, on_change=lambda: st.session_state.pop(f"{PAGE}.models", None))
+        if dataset is None:
+            return
+        plans, epsilons, n = _plans(dataset)
+    left, right, _ = st.columns([2, 1, 5])
+    start = left.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch",
+                        disabled=not plans)
+    right.button(t("curves.stop"), icon=":material/stop:", width="stretch")  # any click ends the running script
+    progress, chart = st.empty(), st.container()
+    done = st.session_state.setdefault(f"{PAGE}.done", {})
+    norms = list(dict.fromkeys(ATTACKS[plan.attack].norm for plan in plans))
+    places = {norm: chart.empty() for norm in norms}
+    for norm, place in places.items():
+        _draw(place, norm, dataset, plans, done)
+    if start:
+        _compute(dataset, plans, epsilons, n, done, progress, places)
+    _table(dataset, plans, done)
+    if plans:
+        _examples(dataset, plans, epsilons)
+    link.write({"data": st.session_state[f"{PAGE}.data"], "n": n, "quality": st.session_state.get(f"{PAGE}.quality"),
+                "attacks": ",".join(st.session_state[f"{PAGE}.attacks"])})
+
+
+def _several(options):
+    def read(text):
+        return [link.one_of(options)(name) for name in text.split(",")]
+    return read
+
+
+def _plans(dataset: DataSet) -> tuple[list[Plan], dict[str, tuple[float, ...]], int]:
+    """What the sidebar asks for: curves, epsilons of each norm, and how many images."""
+    names = controls.model_names(dataset)
+    models = st.multiselect(t("control.models"), names, names[:2], format_func=controls.model_title,
+                            key=f"{PAGE}.models", persist_state="session")
+    st.session_state.setdefault(f"{PAGE}.attacks", ["fgsm", "pgd", "noise"])
+    attacks = st.multiselect(t("control.attacks"), list(ATTACKS), format_func=lambda name: ATTACKS[name].title,
+                             key=f"{PAGE}.attacks", persist_state="session")
+    settings = controls.shared_settings(PAGE, [ATTACKS[name] for name in attacks])
+    defended = st.toggle(t("curves.jpeg"), key=f"{PAGE}.jpeg", persist_state="session", help=t("curves.jpeg.help"))
+    st.session_state.setdefault(f"{PAGE}.quality", QUALITY)
+    quality = st.slider(t("setting.quality"), 1, 100, key=f"{PAGE}.quality", persist_state="session", disabled=not defended)
+    epsilons = {}
+    for norm in dict.fromkeys(ATTACKS[name].norm for name in attacks):
+        scale = scale_for(dataset.shape, norm)
+        text = ", ".join(f"{e * 255:g}/255" if scale.per_255 and e else f"{e:g}" for e in scale.curve)
+        given = st.text_input(t(f"curves.epsilons.{norm}"), text, key=f"{PAGE}.eps.{dataset.shape[1]}.{norm}",
+                              persist_state="session")
+        try:
+            epsilons[norm] = parse_epsilons(given)
+        except UserError as error:
+            st.error(controls.explain(error), icon=":material/error:")
+            epsilons[norm] = scale.curve
+    st.session_state[f"{PAGE}.n"] = min(st.session_state.get(f"{PAGE}.n", 500), len(dataset))
+    n = st.number_input(t("curves.n", last=len(dataset)), 1, len(dataset), key=f"{PAGE}.n", persist_state="session")
+    attackers = ATTACKERS if defended else ATTACKERS[:1]
+    plans = [Plan(model, attack, settings[ATTACKS[attack]], attacker, quality if attacker != "none" else None)
+             for model, attack, attacker in itertools.product(models, attacks, attackers)
+             if not (attacker == "aware" and ATTACKS[attack].black_box)]  # noise has no gradient to adapt
+    return plans, epsilons, n
+
+
+def _draw(place, norm: str, dataset: DataSet, plans: list[Plan], done: dict) -> None:
+    """The chart of one norm, from what is shipped and what has been computed."""
+    colours = {pair: k for k, pair in enumerate(dict.fromkeys((plan.model, plan.attack) for plan in plans))}
+    curves = []
+    for plan in plans:
+        if ATTACKS[plan.attack].norm != norm:
+            continue
+        colour = colours[plan.model, plan.attack]
+        shipped, live = _shipped(dataset, plan), done.get((_data_key(dataset), plan))
+        if shipped:
+            total = shipped[0].total
+            curves.append(figures.Curve(f"{plan.name} ({t('curves.precomputed', n=total)})", colour,
+                                        DASHES[plan.attacker], True, shipped))
+        if live:
+            curves.append(figures.Curve(f"{plan.name} (n = {live[0].total})", colour, DASHES[plan.attacker], False, live))
+    if not curves:
+        place.info(t("curves.nothing"), icon=":material/show_chart:")
+        return
+    per_255 = scale_for(dataset.shape, norm).per_255
+    axis = t("live.axis255") if per_255 else t("live.axisL2") if norm == "l2" else t("live.axis")
+    figure = figures.accuracy(curves, t("curves.chart"), axis, t("curves.accuracy"), per_255)
+    place.plotly_chart(figure, config={"displayModeBar": False}, alt=t("curves.chart.alt"))
+
+
+def _shipped(dataset: DataSet, plan: Plan) -> list[Point] | None:
+    """The shipped curve of the same network, attack and defense on the official test set."""
+    for each in results.shipped():
+        same = (each["dataset"], each["model"], each["attack"]) == (dataset.name, plan.model, plan.attack)
+        if same and each["settings"] == dict(plan.settings) and each["defense"] == (
+                None if plan.attacker == "none" else "jpeg") and each["attacker_knows_defense"] == (
+                plan.attacker == "aware") and each["defense_settings"].get("quality") == plan.quality:
+            return each["points"]
+    return None
+
+
+def _data_key(dataset: DataSet) -> str:
+    return f"{dataset.name}/{dataset.split}"
+
+
+def _compute(dataset: DataSet, plans, epsilons, n: int, done: dict, progress, places) -> None:
+    """All curves, batch by batch. Every batch is kept at once: a stop loses nothing that was measured."""
+    started, drawn, images = time.monotonic(), 0.0, 0
+    for k, plan in enumerate(plans):
+        network = controls.network(plan.model)
+        if network is None:
+            continue
+        require_fit(network.card, dataset)
+        norm = ATTACKS[plan.attack].norm
+        defense = None if plan.attacker == "none" else DEFENSES["jpeg"](quality=plan.quality)
+        for points in accuracy_curve(network.module, ATTACKS[plan.attack](**dict(plan.settings)), dataset,
+                                     epsilons[norm], limit=n, defense=defense, aware=plan.attacker == "aware"):
+            done[_data_key(dataset), plan] = points
+            images = k * n + points[0].total
+            elapsed, share = time.monotonic() - started, images / (n * len(plans))
+            progress.progress(share, t("curves.progress", name=plan.name, done=points[0].total, n=n,
+                                       left=_seconds(elapsed / share * (1 - share))))
+            if time.monotonic() - drawn > 0.4 or points[0].total == n:
+                _draw(places[norm], norm, dataset, plans, done)
+                drawn = time.monotonic()
+    progress.empty()
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f} s" if value < 90 else f"{value / 60:.0f} min"
+
+
+def _table(dataset: DataSet, plans, done: dict) -> None:
+    """Every number of the charts, to read and to download."""
+    rows = []
+    for plan in plans:
+        for source, points in (("precomputed", _shipped(dataset, plan)),
+                               ("live", done.get((_data_key(dataset), plan)))):
+            settings = " ".join(f"{name}={value}" for name, value in plan.settings)
+            rows += [{t("curves.model"): controls.model_title(plan.model), t("curves.attack"): ATTACKS[plan.attack].title,
+                      t("curves.settings"): settings, t("curves.norm"): ATTACKS[plan.attack].norm,
+                      t("control.defense"): "–" if plan.attacker == "none" else f"JPEG {plan.quality}",
+                      t("curves.attacker"): "–" if plan.attacker == "none" else t(f"curves.{plan.attacker}"),
+                      "epsilon": round(p.epsilon, 6), t("curves.correct"): p.correct, "n": p.total,
+                      t("curves.accuracy"): round(p.accuracy, 4), t("curves.low"): round(p.low, 4),
+                      t("curves.high"): round(p.high, 4), t("curves.origin"): t(f"curves.origin.{source}")}
+                     for p in points or ()]
+    if not rows:
+        return
+    st.caption(t("curves.how"))
+    with st.expander(t("curves.table"), icon=":material/table:"):
+        st.dataframe(rows, hide_index=True)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
+    st.download_button(t("curves.csv"), file.getvalue(), f"epsilon-lab-{dataset.name}.csv", "text/csv",
+                       icon=":material/download:")
+
+
+def _examples(dataset: DataSet, plans, epsilons) -> None:
+    """Ten images, one a class where there are enough, at every epsilon: true -> predicted."""
+    st.subheader(t("curves.examples"))
+    bare = list(dict.fromkeys((plan.model, plan.attack, plan.settings) for plan in plans))
+    model, attack, settings = st.selectbox(
+        t("curves.examples.of"), bare, key=f"{PAGE}.examples", label_visibility="collapsed",
+        format_func=lambda each: f"{controls.model_title(each[0])} · {ATTACKS[each[1]].title}")
+    network = controls.network(model)
+    if network is None:
+        return
+    some = cache.examples(network.key, _data_key(dataset), attack, settings, epsilons[ATTACKS[attack].norm],
+                          _model=network.module, _dataset=dataset)
+    names = [class_name(name) for name in dataset.classes]
+    per_255 = scale_for(dataset.shape, ATTACKS[attack].norm).per_255
+    rows = []
+    for each in some:
+        head = f"ε = {number(each.epsilon * 255, 0)}/255" if per_255 else f"ε = {number(each.epsilon, 2)}"
+        rows.append((head, [tiles.tile(image, f"{names[true]} → {names[predicted]}", true != predicted)
+                            for image, true, predicted in zip(to_uint8(each.images), each.labels, each.predicted)]))
+    st.html(tiles.table(rows, 58))

@@ -11,8 +11,8 @@ from dashboard.scrubber import scrubber
 
 TITLE, ICON, URL = "page.explore", ":material/search:", "explore"
 PAGE = "explore"
-FIRST_DIGIT, FIRST_PHOTO = 0, 1  # images that the default network misreads at the default epsilon
-QUALITY = 60
+FIRST_DIGIT, FIRST_PHOTO = 4155, 1  # images that the default network misreads at the default epsilon
+QUALITY = 40
 
 
 def _readers() -> dict:
@@ -37,8 +37,8 @@ def _readers() -> dict:
 
 def _first_image() -> None:
     """Another data set starts at its own first image and its own range of epsilon."""
-    photo = st.session_state[f"{PAGE}.data"].startswith("cifar10")
-    st.session_state.update({f"{PAGE}.index": FIRST_PHOTO if photo else 0, f"{PAGE}.upload": None, f"{PAGE}.class": None})
+    first = {"mnist/sample": FIRST_DIGIT, "cifar10/sample": FIRST_PHOTO}.get(st.session_state[f"{PAGE}.data"], 0)
+    st.session_state.update({f"{PAGE}.index": first, f"{PAGE}.upload": None, f"{PAGE}.class": None})
 
 
 def render() -> None:
@@ -54,7 +54,7 @@ def render() -> None:
         network = controls.model_menu(PAGE, dataset)
         attack = controls.attack_menu(PAGE)
         target = controls.target_menu(PAGE, subject)
-        defense = controls.defense_menu(PAGE)
+        defense = controls.defense_menu(PAGE, grey=dataset.shape[0] == 1)
     if network is not None:
         _live(subject, network, attack, target, defense)
 
