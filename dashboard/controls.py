@@ -17,7 +17,7 @@ from core.models import loading
 from core.models.cards import MODELS, ModelCard
 from core.settings import Setting, settings_of
 from dashboard import cache
-from dashboard.i18n import class_name, explain, t
+from dashboard.i18n import class_name, explain, number, t
 from dashboard.picker import picker
 
 THUMBNAILS = 24
@@ -114,6 +114,7 @@ def image_menu(page: str, dataset: DataSet) -> Subject:
         _upload(page, dataset)
     uploaded = st.session_state.get(f"{page}.upload")
     if uploaded and uploaded[0] == dataset.shape:
+        st.caption(t("upload.in_use"))
         return Subject(uploaded[1], dataset.shape, None, dataset.classes)
     index = st.session_state[key]
     return Subject(dataset.images[index].tobytes(), dataset.shape, int(dataset.labels[index]), dataset.classes)
@@ -151,6 +152,10 @@ def model_menu(page: str, dataset: DataSet) -> Network | None:
                           persist_state="session")
     with right.popover(t("control.own"), icon=":material/upload_file:", width="stretch"):
         _own_checkpoint(page, dataset)
+    score = MODELS[name].measured.get("accuracy") if name in MODELS else None
+    if score:
+        st.caption(t("model.card", accuracy=number(100 * score["accuracy"], 1), n=score["n"],
+                     low=number(100 * score["low"], 1), high=number(100 * score["high"], 1)))
     return network(name)
 
 

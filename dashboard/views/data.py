@@ -56,6 +56,9 @@ def _samples(dataset: DataSet) -> None:
 
 def _downloads() -> None:
     here = controls.data_sets()
+    st.subheader(t("data.here"))
+    st.dataframe([{t("control.data"): controls.data_title(name), t("data.from"): t(f"data.source.{entry.source}"),
+                   t("data.place"): entry.path.name} for name, entry in here.items()], hide_index=True)
     st.subheader(t("data.more"))
     st.write(t("data.more.text"))
     for name, size in MEGABYTES.items():
