@@ -42,8 +42,8 @@ def main() -> None:
         if path.exists() or arguments.only not in name:
             continue
         started = time.monotonic()
-        run = subprocess.run([sys.executable, "-m", "core.evaluate", *command, "--json", "--data-dir", arguments.data_dir],
-                             cwd=RESULTS.parent.parent, capture_output=True, text=True)
+        shell = [sys.executable, "-m", "core.evaluate", *command, "--json", "--data-dir", arguments.data_dir]
+        run = subprocess.run(shell, cwd=RESULTS.parent.parent, capture_output=True, text=True)
         if run.returncode:
             print(name, run.stderr.strip())
             continue

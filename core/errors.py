@@ -20,7 +20,8 @@ MESSAGES = {
     "data.no_download": "{name} cannot be downloaded; choose one of: {available}.",
     "data.index": "{name} ({split}) has no image number {index}; choose one from 0 to {last}.",
     "model.unknown": "There is no model called {name}; choose one of: {available}.",
-    "model.does_not_fit": "{model} expects {expected} images of {classes} classes, {data} has {given} of {given_classes}.",
+    "model.does_not_fit": "{model} expects {expected} images of {classes} classes, {data} has {given} of "
+                          "{given_classes}.",
     "model.weights_missing": "The weights of {name} are missing ({path}); "
                              "fetch the file again or run `python -m core.training {name}`.",
     "checkpoint.missing": "The checkpoint {path} does not exist.",

@@ -13,7 +13,6 @@ from core.data import DataSet
 from core.defenses import DEFENSES
 from core.errors import UserError
 from core.images import as_seen, read_upload
-from core.models import loading
 from core.models.cards import MODELS, ModelCard
 from core.settings import Setting, settings_of
 from dashboard import cache
@@ -280,8 +279,8 @@ def _widget(key: str, setting: Setting, place):
         return place.selectbox(label, setting.choices, **words)
     if setting.kind is bool:
         return place.toggle(label, **words)
-    return place.number_input(label, setting.kind(setting.low), setting.kind(setting.high), step=setting.kind(setting.step),
-                              format="%d" if setting.kind is int else "%.3f", **words)
+    low, high, step = (setting.kind(value) for value in (setting.low, setting.high, setting.step))
+    return place.number_input(label, low, high, step=step, format="%d" if setting.kind is int else "%.3f", **words)
 
 
 def target_menu(page: str, subject: Subject) -> int | None:

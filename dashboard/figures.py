@@ -37,9 +37,10 @@ def accuracy(curves: Sequence[Curve], title: str, x_title: str, y_title: str, pe
         figure.add_scatter(
             x=x, y=y, name=curve.name, mode="lines" if curve.shipped else "lines+markers",
             line={"color": colour, "dash": curve.dash, "width": 2 if curve.shipped else 3}, marker_size=9,
-            error_y=None if curve.shipped else {"array": high - y, "arrayminus": y - low, "thickness": 1.5, "width": 4},
+            error_y=None if curve.shipped else {"array": high - y, "arrayminus": y - low, "thickness": 1.5},
             customdata=[(p.correct, p.total, p.low, p.high) for p in points],
-            hovertemplate="%{y:.1%} (%{customdata[2]:.1%} – %{customdata[3]:.1%})<br>%{customdata[0]} / %{customdata[1]}")
+            hovertemplate="%{y:.1%} (%{customdata[2]:.1%} – %{customdata[3]:.1%})<br>"
+                          "%{customdata[0]} / %{customdata[1]}")
     figure.update_layout(
         title=title, height=460, hovermode="x", font_size=FONT, margin={"l": 70, "r": 10, "t": 48, "b": 10},
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "font_size": FONT})

@@ -14,7 +14,8 @@ from dashboard.scrubber import pack
 
 WORDS = ("copy", "copied", "png", "csv", "epsilon", "quality", "bars", "chart", "clean", "adversarial", "defended",
          "flip", "original", "noise", "defendedBy", "noDefense", "spectrum", "saliency", "misread", "holds",
-         "wrongAnyway", "mended", "before", "after", "target", "l0", "rounding", "yes", "no", "notFooled", "axis", "axis255", "axisL2")
+         "wrongAnyway", "mended", "before", "after", "target", "l0", "rounding", "yes", "no", "notFooled", "axis",
+         "axis255", "axisL2")
 FLOOR = -45.0  # dB below the strongest frequency at which the spectrum is drawn black
 
 
@@ -23,8 +24,8 @@ def nearest(path: EpsilonPath, epsilon: float) -> int:
     return int(np.argmin(np.abs(np.array(path.epsilons) - epsilon)))
 
 
-def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int, int, int], classes: tuple[str, ...],
-            label: int | None, target: int | None, at: int, quality: int,
+def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int, int, int],
+            classes: tuple[str, ...], label: int | None, target: int | None, at: int, quality: int,
             row: Defended | None, column: Defended | None) -> bytes:
     """Pack one image's epsilon path. `row` is the path behind the defense at `quality`, `column` the image at
     path place `at` behind the defense at qualities 1 to 100; both None without a defense."""

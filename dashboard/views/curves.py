@@ -12,7 +12,7 @@ from core.data import DataSet
 from core.defenses import DEFENSES
 from core.epsilons import scale_for
 from core.errors import UserError
-from core.evaluation import Point, accuracy_curve, examples, require_fit
+from core.evaluation import Point, accuracy_curve, require_fit
 from core.evaluate import parse_epsilons
 from core.images import to_uint8
 from dashboard import cache, controls, figures, link, results, tiles
@@ -90,7 +90,8 @@ def _plans(dataset: DataSet) -> tuple[list[Plan], dict[str, tuple[float, ...]], 
     settings = controls.shared_settings(PAGE, [ATTACKS[name] for name in attacks])
     defended = st.toggle(t("curves.jpeg"), key=f"{PAGE}.jpeg", persist_state="session", help=t("curves.jpeg.help"))
     st.session_state.setdefault(f"{PAGE}.quality", QUALITY)
-    quality = st.slider(t("setting.quality"), 1, 100, key=f"{PAGE}.quality", persist_state="session", disabled=not defended)
+    quality = st.slider(t("setting.quality"), 1, 100, key=f"{PAGE}.quality", persist_state="session",
+                        disabled=not defended)
     epsilons = {}
     for norm in dict.fromkeys(ATTACKS[name].norm for name in attacks):
         scale = scale_for(dataset.shape, norm)
@@ -125,7 +126,8 @@ def _draw(place, norm: str, dataset: DataSet, plans: list[Plan], done: dict) -> 
             curves.append(figures.Curve(f"{plan.name} ({t('curves.precomputed', n=total)})", colour,
                                         DASHES[plan.attacker], True, shipped))
         if live:
-            curves.append(figures.Curve(f"{plan.name} (n = {live[0].total})", colour, DASHES[plan.attacker], False, live))
+            name = f"{plan.name} (n = {live[0].total})"
+            curves.append(figures.Curve(name, colour, DASHES[plan.attacker], False, live))
     if not curves:
         place.info(t("curves.nothing"), icon=":material/show_chart:")
         return
@@ -184,8 +186,9 @@ def _table(dataset: DataSet, plans, done: dict) -> None:
         for source, points in (("precomputed", _shipped(dataset, plan)),
                                ("live", done.get((_data_key(dataset), plan)))):
             settings = " ".join(f"{name}={value}" for name, value in plan.settings)
-            rows += [{t("curves.model"): controls.model_title(plan.model), t("curves.attack"): ATTACKS[plan.attack].title,
-                      t("curves.settings"): settings, t("curves.norm"): ATTACKS[plan.attack].norm,
+            rows += [{t("curves.model"): controls.model_title(plan.model),
+                      t("curves.attack"): ATTACKS[plan.attack].title, t("curves.settings"): settings,
+                      t("curves.norm"): ATTACKS[plan.attack].norm,
                       t("control.defense"): "–" if plan.attacker == "none" else f"JPEG {plan.quality}",
                       t("curves.attacker"): "–" if plan.attacker == "none" else t(f"curves.{plan.attacker}"),
                       "epsilon": round(p.epsilon, 6), t("curves.correct"): p.correct, "n": p.total,

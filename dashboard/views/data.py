@@ -51,7 +51,8 @@ def _samples(dataset: DataSet) -> None:
         chosen = np.random.default_rng().choice(len(dataset), n, replace=False)
     else:
         chosen = np.arange(n)
-    st.html(tiles.grid([tiles.tile(dataset.images[i], class_name(dataset.classes[dataset.labels[i]])) for i in chosen], 72))
+    names = [class_name(name) for name in dataset.classes]
+    st.html(tiles.grid([tiles.tile(dataset.images[i], names[dataset.labels[i]]) for i in chosen], 72))
 
 
 def _downloads() -> None:

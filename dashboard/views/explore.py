@@ -30,7 +30,8 @@ def _readers() -> dict:
         "subsampling": (f"{PAGE}.set.subsampling", link.one_of(("4:4:4", "4:2:2", "4:2:0"))),
     }
     for each in attack_settings.values():
-        read = {"yes": True, "no": False}.__getitem__ if each.kind is bool else link.between(each.kind, each.low, each.high)
+        truth = {"yes": True, "no": False}.__getitem__
+        read = truth if each.kind is bool else link.between(each.kind, each.low, each.high)
         readers[each.name] = (f"{PAGE}.set.{each.name}", read)
     return readers
 
