@@ -157,13 +157,16 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
     judged = model if defense is None else nn.Sequential(defense, model)
     seen = nn.Sequential(adaptive(defense), model) if defense is not None and aware else model
     cumulative = attack.iterated and (defense is None or aware)
+    one_step = isinstance(attack, OneStep)
     total = len(dataset) if limit is None else min(limit, len(dataset))
     correct = [0] * len(epsilons)
     for start in range(0, total, BATCH):
-        x, y = (part.to(device) for part in dataset.batch(slice(start, min(start + BATCH, total))))
-        for k, count in _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed + start):
-            correct[k] += count
         done = min(start + BATCH, total)
+        x, y = (part.to(device) for part in dataset.batch(slice(start, done)))
+        survivors = (_one_step(judged, seen, attack, x, y, epsilons, seed + start) if one_step else
+                     _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed + start))
+        for k, count in survivors:
+            correct[k] += count
         yield [Point(eps, right, done, right / done, *wilson(right, done)) for eps, right in zip(epsilons, correct)]
 
 
@@ -173,18 +176,26 @@ def _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed) -> Iterat
     x, y = x[right], y[right]
     if not len(y):
         return
-    path = attack.path(seen, x, y, epsilons, seed=seed) if isinstance(attack, OneStep) else None
     for k in sorted(range(len(epsilons)), key=epsilons.__getitem__):
         if epsilons[k] == 0:
             yield k, len(y)
             continue
-        adversarial = replace(attack, eps=epsilons[k])(seen, x, y, seed=seed).adversarial if path is None else path[k]
-        right = _is_right(judged, adversarial, y)
+        right = _is_right(judged, replace(attack, eps=epsilons[k])(seen, x, y, seed=seed).adversarial, y)
         yield k, int(right.sum())
         if cumulative:
             x, y = x[right], y[right]
             if not len(y):
                 return
+
+
+def _one_step(judged, seen, attack, x, y, epsilons, seed) -> Iterator[tuple[int, int]]:
+    """The same for an attack of one step, whose direction serves every eps; what its gradient's forward pass says
+    of the clean images need not be computed again when attacker and judge see the same network."""
+    direction, logits = attack.direction(seen, x, y, None, torch.Generator().manual_seed(seed))
+    right = logits.argmax(dim=1) == y if logits is not None and seen is judged else _is_right(judged, x, y)
+    for k, eps in enumerate(epsilons):
+        at_eps = right & _is_right(judged, (x + eps * direction).clamp_(0, 1), y) if eps else right
+        yield k, int(at_eps.sum())
 
 
 def _is_right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

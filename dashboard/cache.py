@@ -10,7 +10,6 @@ from core import data, evaluation
 from core.attacks import ATTACKS
 from core.defenses import DEFENSES
 from core.device import best_device
-from core.epsilons import scale_for
 from core.images import from_uint8
 from core.models import loading
 
@@ -33,13 +32,13 @@ def model(name: str, digest: str = "", mean: tuple = (), std: tuple = (), _conte
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def path(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target: int | None,
-         attack: str, settings: tuple, _model: nn.Module) -> evaluation.EpsilonPath:
+         attack: str, settings: tuple, epsilons: tuple, _model: nn.Module) -> evaluation.EpsilonPath:
     """The epsilon path of one image. `subject` names the model; `pixels` are the image's own few bytes."""
     x = image(shape, pixels).to(device())
     built = ATTACKS[attack](**dict(settings))
     y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
     goal = None if target is None else torch.tensor([target], device=x.device)
-    return evaluation.epsilon_path(_model, built, x, y, scale_for(shape, built.norm).path, target=goal)
+    return evaluation.epsilon_path(_model, built, x, y, epsilons, target=goal, refine=10 if len(epsilons) > 2 else 1)
 
 
 @st.cache_data(max_entries=400, show_spinner=False)

@@ -20,6 +20,7 @@ from dashboard.i18n import class_name, explain, number, t
 from dashboard.picker import picker
 
 THUMBNAILS = 24
+ANY = -1  # in a menu of classes; None would give the menu a button to clear it
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Choice:
         return self.kind(**dict(self.settings), **more)
 
 
-def data_sets(usable: bool = True) -> dict[str, data.Entry]:
+def data_sets() -> dict[str, data.Entry]:
     """What is here, by the name that links use: mnist/sample, cifar10/test ..."""
     return {f"{entry.name}/{entry.split}": entry for entry in data.available(data.data_directory())}
 
@@ -93,17 +94,19 @@ def image_menu(page: str, dataset: DataSet) -> Subject:
     if st.session_state[key] >= len(dataset):
         st.session_state[key] = 0
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    kinds = [None, *(c for c in range(len(dataset.classes)) if counts[c])]
+    kinds = [ANY, *(c for c in range(len(dataset.classes)) if counts[c])]
     left, right = st.columns([11, 9], vertical_alignment="bottom")
     kind = left.selectbox(t("control.class"), kinds, key=f"{page}.class", persist_state="session",
-                          format_func=lambda c: t("control.class.all") if c is None else class_name(dataset.classes[c]))
-    among = np.arange(len(dataset)) if kind is None else np.flatnonzero(dataset.labels == kind)
+                          format_func=lambda c: t("control.class.all") if c == ANY else class_name(dataset.classes[c]))
+    among = np.arange(len(dataset)) if kind == ANY else np.flatnonzero(dataset.labels == kind)
     right.button(t("control.random"), icon=":material/shuffle:", width="stretch", key=f"{page}.random",
                  on_click=lambda: st.session_state.update({key: int(random.choice(among)), f"{page}.upload": None}))
     place = int(np.searchsorted(among, st.session_state[key]))
     first = min(place // THUMBNAILS * THUMBNAILS, max(0, len(among) - 1) // THUMBNAILS * THUMBNAILS)
     shown = among[first:first + THUMBNAILS]
-    picker(dataset.images[shown], shown, st.session_state[key],
+    uploaded = st.session_state.get(f"{page}.upload")
+    in_use = bool(uploaded) and uploaded[0] == dataset.shape
+    picker(dataset.images[shown], shown, -1 if in_use else st.session_state[key],
            [class_name(dataset.classes[label]) for label in dataset.labels[shown]], key=f"{page}.picker",
            on_pick=lambda index: st.session_state.update({key: index, f"{page}.upload": None}))
     left, right = st.columns([11, 9], vertical_alignment="bottom")
@@ -111,8 +114,7 @@ def image_menu(page: str, dataset: DataSet) -> Subject:
                       on_change=lambda: st.session_state.update({f"{page}.upload": None}))
     with right.popover(t("control.upload"), icon=":material/upload:", width="stretch"):
         _upload(page, dataset)
-    uploaded = st.session_state.get(f"{page}.upload")
-    if uploaded and uploaded[0] == dataset.shape:
+    if in_use:
         st.caption(t("upload.in_use"))
         return Subject(uploaded[1], dataset.shape, None, dataset.classes)
     index = st.session_state[key]
@@ -180,6 +182,11 @@ def network(name: str) -> Network | None:
 def model_title(name: str) -> str:
     """'LeNet-5 · 99.4 %', or the file name of a user's own checkpoint."""
     return MODELS[name].title if name in MODELS else name
+
+
+def weights_of(name: str) -> str:
+    """The digest of a user's checkpoint, '' for a shipped network."""
+    return _own().get(name, {}).get("digest", "")
 
 
 def _own() -> dict[str, dict]:
@@ -285,8 +292,9 @@ def _widget(key: str, setting: Setting, place):
 
 def target_menu(page: str, subject: Subject) -> int | None:
     """Any other class, or one to steer towards."""
-    kinds = [None, *(c for c in range(len(subject.classes)) if c != subject.label)]
+    kinds = [ANY, *(c for c in range(min(10, len(subject.classes))) if c != subject.label)]
     if st.session_state.get(f"{page}.target") not in kinds:
-        st.session_state[f"{page}.target"] = None
-    return st.selectbox(t("control.target"), kinds, key=f"{page}.target", persist_state="session",
-                        format_func=lambda c: t("control.target.any") if c is None else class_name(subject.classes[c]))
+        st.session_state[f"{page}.target"] = ANY
+    chosen = st.selectbox(t("control.target"), kinds, key=f"{page}.target", persist_state="session",
+                          format_func=lambda c: t("control.target.any") if c == ANY else class_name(subject.classes[c]))
+    return None if chosen == ANY else chosen

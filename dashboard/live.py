@@ -15,24 +15,30 @@ from dashboard.scrubber import pack
 WORDS = ("copy", "copied", "png", "csv", "epsilon", "quality", "bars", "chart", "clean", "adversarial", "defended",
          "flip", "original", "noise", "defendedBy", "noDefense", "spectrum", "saliency", "misread", "holds",
          "wrongAnyway", "mended", "before", "after", "target", "l0", "rounding", "yes", "no", "notFooled", "axis",
-         "axis255", "axisL2")
+         "axis255", "axisL2", "computing")
 FLOOR = -45.0  # dB below the strongest frequency at which the spectrum is drawn black
 
 
-def nearest(path: EpsilonPath, epsilon: float) -> int:
-    """The place in the path closest to `epsilon`."""
-    return int(np.argmin(np.abs(np.array(path.epsilons) - epsilon)))
+def nearest(epsilons: tuple[float, ...], epsilon: float) -> int:
+    """The place among `epsilons` closest to `epsilon`."""
+    return int(np.argmin(np.abs(np.array(epsilons) - epsilon)))
 
 
 def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int, int, int],
             classes: tuple[str, ...], label: int | None, target: int | None, at: int, quality: int,
             row: Defended | None, column: Defended | None) -> bytes:
     """Pack one image's epsilon path. `row` is the path behind the defense at `quality`, `column` the image at
-    path place `at` behind the defense at qualities 1 to 100; both None without a defense."""
+    place `at` of the slider behind the defense at qualities 1 to 100; both None without a defense. A path of
+    only two values, 0 and the slider's, is drawn as the first answer while the whole one is computed.
+    """
     scale = scale_for(shape, attack.norm)
+    partial = len(path.epsilons) < len(scale.path)
     adversarial = path.adversarial
     delta = adversarial - adversarial[:1]
-    largest = float(delta.abs().max()) or 1.0
+    outputs = path.probabilities.shape[1]  # a data set may name fewer classes than the network has, or more
+    classes = (*classes, *map(str, range(len(classes), outputs)))[:outputs]
+    # Full colour is the end of the slider in L-inf, so that the noise is seen to grow with epsilon.
+    largest = max(float(delta.abs().max()), scale.path[-1] if attack.norm == "linf" else 0.0) or 1.0
     saliency = path.saliency / path.saliency.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     header = {
         "subject": hashlib.sha256(repr((subject, language())).encode()).hexdigest()[:16],
@@ -40,10 +46,10 @@ def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int,
             "access": t("live.black_box") if attack.black_box else t("live.white_box", gradients=attack.gradients)},
         "classes": [class_name(name) for name in classes],
         "hues": {"light": palette.CLASSES_LIGHT, "dark": palette.CLASSES_DARK},
-        "shape": shape, "epsilons": path.epsilons, "marks": scale.marks, "per255": scale.per_255,
+        "shape": shape, "epsilons": scale.path, "partial": partial, "marks": scale.marks, "per255": scale.per_255,
         "norm": attack.norm, "digits": 3 if attack.norm == "linf" else 2, "scale": scale_name(shape, attack),
-        "at": at, "quality": quality, "flip": path.flip, "gain": 1 / largest, "label": label, "target": target,
-        "defense": None if row is None else {"rowQuality": quality, "columnAt": at},
+        "at": at, "quality": quality, "flip": None if partial else path.flip, "gain": 1 / largest, "label": label, "target": target,
+        "defense": None if row is None else {"rowQuality": quality, "columnAt": -1 if column is None else at},
         "file": f"epsilon-lab-{attack.title.lower().replace(' ', '-').replace('(', '').replace(')', '')}",
     }
     arrays = {
@@ -58,8 +64,9 @@ def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int,
         "divergingLight": palette.scale("diverging-light"), "divergingDark": palette.scale("diverging-dark"),
     }
     if row is not None:
-        arrays |= {"rowImages": to_uint8(row.images), "rowProbabilities": row.probabilities.numpy(),
-                   "columnImages": to_uint8(column.images), "columnProbabilities": column.probabilities.numpy()}
+        arrays |= {"rowImages": to_uint8(row.images), "rowProbabilities": row.probabilities.numpy()}
+    if column is not None:
+        arrays |= {"columnImages": to_uint8(column.images), "columnProbabilities": column.probabilities.numpy()}
     return pack(header, arrays)
 
 

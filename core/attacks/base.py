@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import norms, settings
-from core.errors import UserError
 from core.norms import NORMS, per_image
 
 BATCH = 512  # images a forward pass takes at most: bounds memory whatever the number of epsilons
@@ -108,19 +107,19 @@ class OneStep(Attack):
 
     @abstractmethod
     def direction(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None,
-                  generator: torch.Generator) -> Tensor:
-        """The unit perturbation [N, C, H, W]."""
+                  generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The unit perturbation [N, C, H, W], and the logits of x where they came up on the way."""
 
     @final
     def perturb(self, model, x, y, eps, *, target, generator, on_step=None):
-        direction = self.direction(model, x, y, target, generator)
+        direction, _ = self.direction(model, x, y, target, generator)
         if on_step:
             on_step(1)
         return (x + per_image(eps, x) * direction).clamp(0, 1)
 
     @final
     def _path(self, model, x, y, epsilons, target, seed):
-        direction = self.direction(model, x, y, target, torch.Generator().manual_seed(seed))
+        direction, _ = self.direction(model, x, y, target, torch.Generator().manual_seed(seed))
         return [(x + eps * direction).clamp(0, 1) for eps in epsilons]
 
 
@@ -140,14 +139,19 @@ def draw(norm: str, like: Tensor, generator) -> Tensor:
 
 
 def loss_gradient(model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
-    """The gradient of what the attacker wants more of: the cross-entropy of y, or minus that of the target.
+    """The gradient of what the attacker wants more of: the cross-entropy of y, or minus that of the target."""
+    return gradient_and_logits(model, x, y, target)[0]
+
+
+def gradient_and_logits(model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`loss_gradient`, and the logits of x that the same forward pass gave.
 
     Only the input's gradient is computed and nothing is stored on the model, so threads may share it.
     """
     x = x.detach().requires_grad_(True)
     logits = model(x)
     loss = F.cross_entropy(logits, y if target is None else target, reduction="sum")
-    return torch.autograd.grad(loss if target is None else -loss, x)[0]
+    return torch.autograd.grad(loss if target is None else -loss, x)[0], logits.detach()
 
 
 def _validate(x: Tensor, y: Tensor, target: Tensor | None) -> None:

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.attacks.base import OneStep, loss_gradient
+from core.attacks.base import OneStep, gradient_and_logits
 from core.norms import NORMS
 
 
@@ -12,7 +12,8 @@ class _FastGradient(OneStep):
     gradients: ClassVar[int] = 1
 
     def direction(self, model, x, y, target, generator):
-        return NORMS[self.norm].steepest(loss_gradient(model, x, y, target))
+        gradient, logits = gradient_and_logits(model, x, y, target)
+        return NORMS[self.norm].steepest(gradient), logits
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class UniformNoise(OneStep):
     gradients: ClassVar[int] = 0
 
     def direction(self, model, x, y, target, generator):
-        return draw(self.norm, x, generator)
+        return draw(self.norm, x, generator), None
 
 
 @dataclass(frozen=True)
@@ -28,4 +28,4 @@ class UniformNoiseL2(UniformNoise):
     norm: ClassVar[str] = "l2"
 
     def direction(self, model, x, y, target, generator):
-        return NORMS["l2"].steepest(draw("l2", x, generator))
+        return NORMS["l2"].steepest(draw("l2", x, generator)), None

@@ -21,10 +21,11 @@ def language() -> str:
     if "lang" not in st.session_state:
         asked = (st.query_params.get("lang"), (st.context.locale or "").partition("-")[0])
         st.session_state["lang"] = next((code for code in asked if code in LANGUAGES), "en")
+        st.session_state["lang.chosen"] = asked[0] in LANGUAGES  # a language in the link stays in the link
     return st.session_state["lang"]
 
 
-def t(key: str, **values) -> str:
+def t(key: str, /, **values) -> str:
     """The text of `key` in the user's language, its {blanks} filled."""
     text = catalogue(language())[key]
     return text.format(**values) if values else text

@@ -55,6 +55,8 @@ class Panel {
   receive(data) {
     const fresh = !this.data || this.data.subject !== data.subject;
     this.data = data;
+    this.root.classList.toggle("partial", data.partial);
+    this.epsilon.disabled = this.root.querySelector(".csv").disabled = data.partial;
     this.percent = new Intl.NumberFormat(data.language, { style: "percent", maximumSignificantDigits: 3 });
     this.number = (digits) => new Intl.NumberFormat(
       data.language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -155,7 +157,8 @@ class Panel {
   release() {
     clearTimeout(this.pending); // arrow keys fire many
     this.pending = setTimeout(() => this.send({
-      epsilon: this.data.epsilons[+this.epsilon.value], quality: +this.quality.value, scale: this.data.scale }), 120);
+      epsilon: this.data.epsilons[+this.epsilon.value], quality: +this.quality.value, scale: this.data.scale,
+      moment: Date.now() }), 120); // or a second release at the same place would not count as a change
   }
 
   // The row of defended images holds for its quality, the column for its epsilon; null while neither fits.
@@ -169,12 +172,12 @@ class Panel {
 
   draw() {
     const { data } = this, { arrays, classes, text } = data;
-    const k = +this.epsilon.value, q = +this.quality.value, K = classes.length;
+    const place = +this.epsilon.value, k = data.partial ? 1 : place, q = +this.quality.value, K = classes.length;
     const clean = arrays.probabilities.subarray(0, K);
     const now = arrays.probabilities.subarray(k * K, k * K + K);
     const defended = this.defendedNow(k, q);
     const after = defended && defended.probabilities.subarray(defended.k * K, defended.k * K + K);
-    this.drawSliders(k, q);
+    this.drawSliders(place, q);
     this.drawTiles(k, defended);
     this.drawWords(k, q, clean, now, after);
     this.bars.forEach(({ row, much, lanes }, c) => {
@@ -184,7 +187,7 @@ class Panel {
       lanes.adversarial.style.transform = `scaleX(${now[c]})`;
       lanes.defended.style.setProperty("--part", `${after ? 100 * after[c] : 0}%`);
     });
-    this.chart.cursor(k);
+    this.chart.cursor(place);
   }
 
   drawSliders(k, q) {
@@ -336,7 +339,7 @@ class Chart {
       const part = (event.clientX - box.left - this.left) / (this.right - this.left);
       move(Math.round(Math.min(1, Math.max(0, part)) * (this.count - 1)));
     };
-    svg.addEventListener("pointerdown", (event) => { svg.setPointerCapture(event.pointerId); this.held = true; follow(event); });
+    svg.addEventListener("pointerdown", (event) => { if (this.partial) return; svg.setPointerCapture(event.pointerId); this.held = true; follow(event); });
     svg.addEventListener("pointermove", (event) => this.held && follow(event));
     svg.addEventListener("pointerup", () => { this.held = false; release(); });
     svg.addEventListener("pointercancel", () => { this.held = false; });
@@ -347,6 +350,7 @@ class Chart {
     const width = this.svg.clientWidth || 600, height = this.svg.clientHeight || 160;
     this.left = 44; this.right = width - 10; this.top = 8; this.bottom = height - 36;
     this.count = epsilons.length;
+    this.partial = data.partial;
     const x = (k) => this.left + (k / (this.count - 1)) * (this.right - this.left);
     const y = (p) => this.bottom - p * (this.bottom - this.top);
     const at = (k, c) => arrays.probabilities[k * K + c];
@@ -359,7 +363,8 @@ class Chart {
     for (let j = 0; j <= parts; j++)
       out += `<text x="${this.left + (j / parts) * (this.right - this.left)}" y="${this.bottom + 17}" text-anchor="${j === parts ? "end" : "middle"}">${value((j / parts) * top)}</text>`;
     out += `<text x="${(this.left + this.right) / 2}" y="${this.bottom + 33}" text-anchor="middle">${escape(data.per255 ? text.axis255 : data.norm === "l2" ? text.axisL2 : text.axis)}</text>`;
-    const peaks = [...Array(K).keys()].map((c) => {
+    if (data.partial) out += `<text x="${(this.left + this.right) / 2}" y="${(this.top + this.bottom) / 2}" text-anchor="middle">${escape(text.computing)}</text>`;
+    const peaks = data.partial ? [] : [...Array(K).keys()].map((c) => {
       let best = 0;
       for (let k = 0; k < this.count; k++) if (at(k, c) > at(best, c)) best = k;
       return { c, best, p: at(best, c) };

@@ -34,6 +34,7 @@ class Plan:
     settings: tuple
     attacker: str
     quality: int | None
+    weights: str  # tells a user's checkpoint from another of the same name
 
     @property
     def name(self) -> str:
@@ -70,7 +71,7 @@ def render() -> None:
     if plans:
         _examples(dataset, plans, epsilons)
     link.write({"data": st.session_state[f"{PAGE}.data"], "n": n, "quality": st.session_state.get(f"{PAGE}.quality"),
-                "attacks": ",".join(st.session_state[f"{PAGE}.attacks"])})
+                "attacks": ",".join(st.session_state[f"{PAGE}.attacks"]) or None})
 
 
 def _several(options):
@@ -106,7 +107,8 @@ def _plans(dataset: DataSet) -> tuple[list[Plan], dict[str, tuple[float, ...]], 
     st.session_state[f"{PAGE}.n"] = min(st.session_state.get(f"{PAGE}.n", 500), len(dataset))
     n = st.number_input(t("curves.n", last=len(dataset)), 1, len(dataset), key=f"{PAGE}.n", persist_state="session")
     attackers = ATTACKERS if defended else ATTACKERS[:1]
-    plans = [Plan(model, attack, settings[ATTACKS[attack]], attacker, quality if attacker != "none" else None)
+    plans = [Plan(model, attack, settings[ATTACKS[attack]], attacker, quality if attacker != "none" else None,
+                  controls.weights_of(model))
              for model, attack, attacker in itertools.product(models, attacks, attackers)
              if not (attacker == "aware" and ATTACKS[attack].black_box)]  # noise has no gradient to adapt
     return plans, epsilons, n

@@ -1,4 +1,7 @@
 """What data is here, where it came from, and how to get more."""
+import csv
+import io
+
 import numpy as np
 import streamlit as st
 
@@ -37,8 +40,9 @@ def _facts(dataset: DataSet) -> None:
     figure = figures.class_counts(counts, names, t("data.even" if even else "data.uneven", low=counts.min(),
                                                    high=counts.max()), t("data.class"), t("data.count"))
     st.plotly_chart(figure, config={"displayModeBar": False}, alt=t("data.count.alt"))
-    table = "class,images\n" + "".join(f"{name},{count}\n" for name, count in zip(names, counts))
-    st.download_button(t("data.csv"), table, f"{dataset.name}-{dataset.split}-classes.csv", "text/csv",
+    table = io.StringIO()
+    csv.writer(table).writerows([("class", "images"), *zip(names, counts)])
+    st.download_button(t("data.csv"), table.getvalue(), f"{dataset.name}-{dataset.split}-classes.csv", "text/csv",
                        icon=":material/download:")
 
 

@@ -1,9 +1,13 @@
 """One image, live: drag epsilon or JPEG quality and watch the network change its mind."""
+import contextlib
+import time
+
 import streamlit as st
 
 from core.attacks import ATTACKS
 from core.defenses import DEFENSES
 from core.epsilons import scale_for
+from core.evaluation import require_fit
 from core.models.cards import MODELS
 from core.settings import settings_of
 from dashboard import cache, controls, link, live
@@ -39,7 +43,7 @@ def _readers() -> dict:
 def _first_image() -> None:
     """Another data set starts at its own first image and its own range of epsilon."""
     first = {"mnist/sample": FIRST_DIGIT, "cifar10/sample": FIRST_PHOTO}.get(st.session_state[f"{PAGE}.data"], 0)
-    st.session_state.update({f"{PAGE}.index": first, f"{PAGE}.upload": None, f"{PAGE}.class": None})
+    st.session_state.update({f"{PAGE}.index": first, f"{PAGE}.upload": None, f"{PAGE}.class": controls.ANY})
 
 
 def render() -> None:
@@ -57,6 +61,7 @@ def render() -> None:
         target = controls.target_menu(PAGE, subject)
         defense = controls.defense_menu(PAGE, grey=dataset.shape[0] == 1)
     if network is not None:
+        require_fit(network.card, dataset)
         _live(subject, network, attack, target, defense)
 
 
@@ -67,28 +72,37 @@ def _live(subject: controls.Subject, network: controls.Network, attack: controls
     name = live.scale_name(subject.shape, built)
     epsilon, quality = _sliders(name, scale_for(subject.shape, built.norm).start)
     key = (network.key, subject.shape, subject.pixels, subject.label, target, attack.name, attack.settings)
-    path = cache.path(network.key, *key[1:], _model=network.module)
-    at = live.nearest(path, epsilon)
+    epsilons = scale_for(subject.shape, built.norm).path
+    at = live.nearest(epsilons, epsilon)
+    begun = st.session_state.setdefault(f"{PAGE}.begun", set())
+    partial = built.iterated and key not in begun and at > 0
+    path = cache.path(*key, (0.0, epsilons[at]) if partial else epsilons, _model=network.module)
     row = column = None
     if defense is not None:
         settings = (*defense.settings, (defense.kind.slider, quality))
-        row = cache.defended(key, defense.name, settings, _model=network.module, _images=path.adversarial)
-        column = cache.over_slider((key, at), defense.name, defense.settings, _model=network.module,
-                                   _image=path.adversarial[at:at + 1])
+        row = cache.defended((key, path.epsilons), defense.name, settings, _model=network.module, _images=path.adversarial)
+        if not partial:
+            column = cache.over_slider((key, at), defense.name, defense.settings, _model=network.module,
+                                       _image=path.adversarial[at:at + 1])
     scrubber(live.message(key, path, built, subject.shape, subject.classes, subject.label, target, at, quality,
                           row, column), key=f"{PAGE}.panel")
-    _write_link(subject, network, attack, target, defense, path.epsilons[at], quality)
+    _write_link(subject, network, attack, target, defense, epsilons[at], quality)
+    if partial:  # the chosen epsilon is on screen first, the rest of the path follows
+        begun.add(key)
+        time.sleep(0.05)  # a new run drops what the last one has not sent yet
+        st.rerun()
 
 
 def _sliders(scale: str, start: float) -> tuple[float, int]:
     """Where epsilon and quality stand: as last released on this range, else as the link says, else the start."""
     state = st.session_state
     released = (state.get(f"{PAGE}.panel") or {}).get("release")
-    if released and released != state.get(f"{PAGE}.released"):
+    if released != state.get(f"{PAGE}.released"):
         state[f"{PAGE}.released"] = released
-        if released["scale"] == scale:
-            state[f"{PAGE}.eps"] = float(released["epsilon"])
-        state[f"{PAGE}.quality"] = min(100, max(1, int(released["quality"])))
+        with contextlib.suppress(TypeError, ValueError, KeyError, OverflowError):  # what a browser sends may be anything
+            if released["scale"] == scale:
+                state[f"{PAGE}.eps"] = float(released["epsilon"])
+            state[f"{PAGE}.quality"] = min(100, max(1, int(released["quality"])))
     if state.setdefault(f"{PAGE}.scale", scale) != scale:
         state.update({f"{PAGE}.scale": scale, f"{PAGE}.eps": start})
     return state.setdefault(f"{PAGE}.eps", start), state.setdefault(f"{PAGE}.quality", QUALITY)

@@ -342,7 +342,7 @@ def test_a_step_follows_the_direction_of_a_one_step_attack():
     model, x, y = grey_case()
     for name, kind in ATTACKS.items():
         if issubclass(kind, OneStep):
-            direction = kind().direction(model, x, y, None, torch.Generator().manual_seed(0))
+            direction, _ = kind().direction(model, x, y, None, torch.Generator().manual_seed(0))
             expected = (x + 0.125 * direction).clamp(0, 1)
             assert torch.allclose(kind(eps=0.125)(model, x, y).adversarial, expected, atol=1e-6), name
 
