@@ -158,6 +158,8 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
     seen = nn.Sequential(adaptive(defense), model) if defense is not None and aware else model
     cumulative = attack.iterated and (defense is None or aware)
     one_step = isinstance(attack, OneStep)
+    for eps in epsilons:
+        replace(attack, eps=eps)  # refuses what the attack refuses, before anything is computed
     total = len(dataset) if limit is None else min(limit, len(dataset))
     correct = [0] * len(epsilons)
     for start in range(0, total, BATCH):

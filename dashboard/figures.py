@@ -33,7 +33,7 @@ def accuracy(curves: Sequence[Curve], title: str, x_title: str, y_title: str, pe
         colour = palette.CURVES[curve.colour % len(palette.CURVES)]
         if curve.shipped:
             figure.add_scatter(x=[*x, *x[::-1]], y=[*high, *low[::-1]], fill="toself", fillcolor=_faint(colour),
-                               line_width=0, hoverinfo="skip", showlegend=False)
+                               mode="lines", line_width=0, hoverinfo="skip", showlegend=False)
         figure.add_scatter(
             x=x, y=y, name=curve.name, mode="lines" if curve.shipped else "lines+markers",
             line={"color": colour, "dash": curve.dash, "width": 2 if curve.shipped else 3}, marker_size=9,

@@ -8,12 +8,14 @@ from core.errors import UserError
 from dashboard import cache
 from dashboard.i18n import LANGUAGES, explain, language, t
 
-# Streamlit leaves 6 rem above a page and gaps meant for prose; a projector's 900 px are needed for the panel.
+# Streamlit leaves 6 rem above a page and gaps meant for prose; the panel needs a projector's 900 px. It also fades what
+# a new run has not reached yet, which would dim the first answer while the whole path is computed.
 STYLE = """<style>
 .stMainBlockContainer { padding: 4.2rem 2.2rem 1.5rem; max-width: 1500px; }
 .stSidebar [data-testid="stSidebarContent"] [data-testid="stVerticalBlock"] { gap: 0.55rem; }
 .stSidebar [data-testid="stSidebarHeader"] { height: 2.6rem; margin-bottom: 0; }
 .stSidebar [data-testid="stWidgetLabel"] { min-height: 1.2rem; margin-bottom: 0; }
+.stMain [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 1rem; } }
 </style>"""
 
