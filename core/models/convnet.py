@@ -2,6 +2,8 @@
 import torch
 from torch import nn
 
+from core.models.pooling import MaxPool2
+
 
 class ConvNet3(nn.Module):
     """Three 3x3 convolutions (64, 128, 256 channels) on 32 x 32 RGB: 437,066 parameters. Logits out."""
@@ -10,7 +12,7 @@ class ConvNet3(nn.Module):
         super().__init__()
         layers, channels = [], 3
         for width in (64, 128, 256):
-            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU(), MaxPool2()]
             channels = width
         self.features = nn.Sequential(*layers, nn.AvgPool2d(2))
         self.classifier = nn.Sequential(nn.Linear(4 * channels, 64), nn.ReLU(), nn.Linear(64, 10))

@@ -2,6 +2,8 @@
 import torch
 from torch import nn
 
+from core.models.pooling import MaxPool2
+
 
 class LeNet5(nn.Module):
     """LeNet-5 with ReLU, max-pooling and padding 2 on 28 x 28 digits: 61,706 parameters. Logits out."""
@@ -9,8 +11,8 @@ class LeNet5(nn.Module):
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(1, 6, kernel_size=5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, kernel_size=5), nn.ReLU(), nn.MaxPool2d(2))
+            nn.Conv2d(1, 6, kernel_size=5, padding=2), nn.ReLU(), MaxPool2(),
+            nn.Conv2d(6, 16, kernel_size=5), nn.ReLU(), MaxPool2())
         self.classifier = nn.Sequential(
             nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
 

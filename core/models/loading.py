@@ -27,9 +27,10 @@ class Classifier(nn.Module):
         self.network = network
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self.plain = set(mean) == {0.0} and set(std) == {1.0}  # saves two passes over the images
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network((x - self.mean) / self.std)
+        return self.network(x if self.plain else (x - self.mean) / self.std)
 
 
 def card_named(name: str) -> ModelCard:

@@ -3,6 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from core.models.pooling import MaxPool2
+
 
 class TutorialCNN(nn.Module):
     """Two 5x5 convolutions (10 and 20 channels), dropout, 320-50-10: 21,840 parameters. Logits out.
@@ -15,12 +17,13 @@ class TutorialCNN(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
         self.conv2 = nn.Conv2d(10, 20, kernel_size=5)
+        self.pool = MaxPool2()
         self.conv2_drop = nn.Dropout2d()
         self.fc1 = nn.Linear(320, 50)
         self.fc2 = nn.Linear(50, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(F.max_pool2d(self.conv1(x), 2))
-        x = F.relu(F.max_pool2d(self.conv2_drop(self.conv2(x)), 2))
+        x = F.relu(self.pool(self.conv1(x)))
+        x = F.relu(self.pool(self.conv2_drop(self.conv2(x))))
         x = F.dropout(F.relu(self.fc1(x.flatten(1))), training=self.training)
         return self.fc2(x)

@@ -25,8 +25,8 @@ from core.models import loading
 from core.vision import torchvision
 
 EPSILONS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-BATCH_SIZES = (250, 500, 1000)
-RUNS = 3
+BATCH_SIZES = (250, 500)
+RUNS = 2
 
 
 def ours(model, dataset):

@@ -130,8 +130,10 @@ def test_the_measured_part_of_the_card_is_complete(name, trained):
     assert measured["seconds"] > 0 and measured["machine"] and measured["trained"] and measured["precision"]
     data = measured["data"]
     assert data["name"] == trained.dataset
-    assert data["trained_on"] + data["held_out"] == {"mnist": 60_000, "cifar10": 49_927}[trained.dataset]
-    assert measured["accuracy"]["split"] == "test" and measured["accuracy"]["n"] == 10_000
+    # The copy of CIFAR-10 that the shipped cards were measured on lacks 73 training and 20 test images.
+    whole = {"mnist": [(60_000, 10_000)], "cifar10": [(49_927, 9_980), (50_000, 10_000)]}[trained.dataset]
+    assert (data["trained_on"] + data["held_out"], measured["accuracy"]["n"]) in whole
+    assert measured["accuracy"]["split"] == "test"
     for score in (measured["accuracy"], measured["sample_accuracy"]):
         assert score["accuracy"] == score["correct"] / score["n"]
         assert (score["low"], score["high"]) == pytest.approx(wilson(score["correct"], score["n"]))
