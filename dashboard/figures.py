@@ -41,9 +41,11 @@ def accuracy(curves: Sequence[Curve], title: str, x_title: str, y_title: str, pe
             customdata=[(p.correct, p.total, p.low, p.high) for p in points],
             hovertemplate="%{y:.1%} (%{customdata[2]:.1%} – %{customdata[3]:.1%})<br>"
                           "%{customdata[0]} / %{customdata[1]}")
+    names = 24 * len(curves)  # a line each under the plot, which keeps its own height however many there are
     figure.update_layout(
-        title=title, height=460, hovermode="x", font_size=FONT, margin={"l": 70, "r": 10, "t": 48, "b": 10},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "font_size": FONT})
+        title=title, height=420 + names, hovermode="x", font_size=FONT,
+        margin={"l": 70, "r": 10, "t": 48, "b": 72 + names},
+        legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font_size": FONT})
     figure.update_xaxes(title=x_title, rangemode="tozero", tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, range=[0, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
     return figure
