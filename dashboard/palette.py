@@ -2,15 +2,16 @@
 
 Class colours: Petroff 2021's ten-colour cycle, found by a search over colour-vision-deficiency simulations
 (https://arxiv.org/abs/2107.02270); darkened on light and lightened on dark
-ground where a contrast of 3:1 needs it. Its two greys fall on classes 2 and 6.
+ground where a contrast of 3:1 needs it. One of its two greys gives way to Okabe and Ito's bluish green
+(https://jfly.uni-koeln.de/color), so that no two classes are grey.
 """
 import functools
 
 import numpy as np
 
-CLASSES_LIGHT = ("#a96b59", "#d98a00", "#717581", "#e76300", "#832db6", "#3f90da", "#7c8c8a", "#bd1f01", "#2f9fc4",
+CLASSES_LIGHT = ("#a96b59", "#d98a00", "#717581", "#e76300", "#832db6", "#3f90da", "#009e73", "#bd1f01", "#2f9fc4",
                  "#948a45")
-CLASSES_DARK = ("#c98d7b", "#ffb733", "#9a9eab", "#ff8431", "#b57be0", "#5aa5ea", "#a9b8b6", "#f0563a", "#92dadd",
+CLASSES_DARK = ("#c98d7b", "#ffb733", "#9a9eab", "#ff8431", "#b57be0", "#5aa5ea", "#3fcfa5", "#f0563a", "#92dadd",
                 "#cfc684")
 CURVES = ("#3f90da", "#e76300", "#832db6", "#94a4a2", "#bd1f01", "#ffa90e", "#a96b59", "#92dadd")
 
