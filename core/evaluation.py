@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.images import quantized
 from core.models.cards import ModelCard
 from core.statistics import wilson
+from core.workers import side_by_side
 
 BATCH = 250  # images of a data set attacked at once
 
@@ -161,13 +162,17 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
     for eps in epsilons:
         replace(attack, eps=eps)  # refuses what the attack refuses, before anything is computed
     total = len(dataset) if limit is None else min(limit, len(dataset))
+
+    def survivors(start: int) -> list[tuple[int, int]]:
+        x, y = (part.to(device) for part in dataset.batch(slice(start, min(start + BATCH, total))))
+        return list(_one_step(judged, seen, attack, x, y, epsilons, seed + start) if one_step else
+                    _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed + start))
+
     correct = [0] * len(epsilons)
-    for start in range(0, total, BATCH):
+    starts = range(0, total, BATCH)
+    for start, found in zip(starts, side_by_side(survivors, starts, device)):
         done = min(start + BATCH, total)
-        x, y = (part.to(device) for part in dataset.batch(slice(start, done)))
-        survivors = (_one_step(judged, seen, attack, x, y, epsilons, seed + start) if one_step else
-                     _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed + start))
-        for k, count in survivors:
+        for k, count in found:
             correct[k] += count
         yield [Point(eps, right, done, right / done, *wilson(right, done)) for eps, right in zip(epsilons, correct)]
 
@@ -195,8 +200,9 @@ def _one_step(judged, seen, attack, x, y, epsilons, seed) -> Iterator[tuple[int,
     of the clean images need not be computed again when attacker and judge see the same network."""
     direction, logits = attack.direction(seen, x, y, None, torch.Generator().manual_seed(seed))
     right = logits.argmax(dim=1) == y if logits is not None and seen is judged else _is_right(judged, x, y)
+    # The wrong ones stay in the batch: a batch of another size costs more (oneDNN compiles for each) than they do.
     for k, eps in enumerate(epsilons):
-        at_eps = right & _is_right(judged, (x + eps * direction).clamp_(0, 1), y) if eps else right
+        at_eps = right & _is_right(judged, torch.add(x, direction, alpha=eps).clamp_(0, 1), y) if eps else right
         yield k, int(at_eps.sum())
 
 

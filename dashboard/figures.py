@@ -45,7 +45,7 @@ def accuracy(curves: Sequence[Curve], title: str, x_title: str, y_title: str, pe
     figure.update_layout(
         title=title, height=420 + names, hovermode="x", font_size=FONT,
         margin={"l": 70, "r": 10, "t": 48, "b": 72 + names},
-        legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font_size": FONT})
+        legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font_size": FONT - 2})
     figure.update_xaxes(title=x_title, rangemode="tozero", tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, range=[0, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
     return figure

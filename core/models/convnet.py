@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from core.models.pooling import MaxPool2
+from core.models.conv_pool import Features
 
 
 class ConvNet3(nn.Module):
@@ -12,9 +12,9 @@ class ConvNet3(nn.Module):
         super().__init__()
         layers, channels = [], 3
         for width in (64, 128, 256):
-            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU(), MaxPool2()]
+            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
             channels = width
-        self.features = nn.Sequential(*layers, nn.AvgPool2d(2))
+        self.features = Features(*layers, nn.AvgPool2d(2))
         self.classifier = nn.Sequential(nn.Linear(4 * channels, 64), nn.ReLU(), nn.Linear(64, 10))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from core.models.pooling import MaxPool2
+from core.models.conv_pool import Features
 
 
 class LeNet5(nn.Module):
@@ -10,9 +10,9 @@ class LeNet5(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 6, kernel_size=5, padding=2), nn.ReLU(), MaxPool2(),
-            nn.Conv2d(6, 16, kernel_size=5), nn.ReLU(), MaxPool2())
+        self.features = Features(
+            nn.Conv2d(1, 6, kernel_size=5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, kernel_size=5), nn.ReLU(), nn.MaxPool2d(2))
         self.classifier = nn.Sequential(
             nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.models.pooling import MaxPool2
+from core.models.conv_pool import conv_pool_relu
 
 
 class TutorialCNN(nn.Module):
@@ -17,13 +17,12 @@ class TutorialCNN(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 10, kernel_size=5)
         self.conv2 = nn.Conv2d(10, 20, kernel_size=5)
-        self.pool = MaxPool2()
         self.conv2_drop = nn.Dropout2d()
         self.fc1 = nn.Linear(320, 50)
         self.fc2 = nn.Linear(50, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.pool(self.conv1(x)))
-        x = F.relu(self.pool(self.conv2_drop(self.conv2(x))))
+        x = conv_pool_relu(self.conv1, x)
+        x = self.conv2_drop(conv_pool_relu(self.conv2, x))  # whole channels: the same before pooling and after
         x = F.dropout(F.relu(self.fc1(x.flatten(1))), training=self.training)
         return self.fc2(x)

@@ -59,7 +59,9 @@ def render() -> None:
     start = left.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch",
                         disabled=not plans)
     right.button(t("curves.stop"), icon=":material/stop:", width="stretch")  # any click ends the running script
-    progress, chart = st.empty(), st.container()
+    progress = st.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    progress.caption(t("curves.idle"))
+    chart = st.container()
     done = st.session_state.setdefault(f"{PAGE}.done", {})
     norms = list(dict.fromkeys(ATTACKS[plan.attack].norm for plan in plans))
     places = {norm: chart.empty() for norm in norms}
@@ -174,7 +176,7 @@ def _compute(dataset: DataSet, plans, epsilons, n: int, done: dict, progress, pl
             if time.monotonic() - drawn > 0.4 or points[0].total == n:
                 _draw(places[norm], norm, dataset, plans, done)
                 drawn = time.monotonic()
-    progress.empty()
+    progress.caption(t("curves.idle"))
 
 
 def _seconds(value: float) -> str:
