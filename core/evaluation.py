@@ -1,4 +1,5 @@
 """What an attack does over epsilon: to one image (a path) and to a whole data set (an accuracy curve)."""
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -151,7 +152,8 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
 
     An image counts as correct at eps when it is classified correctly both clean and attacked (an attacker
     leaves alone what is wrong already). For iterated attacks an image fooled at a smaller eps counts at every
-    larger one. With a `defense` the defended network is judged; the attacker sees the bare network, or, when
+    larger one, and an image is done as soon as it is fooled. An attack without eps counts where the distance that
+    it found is larger than eps. With a `defense` the defended network is judged; the attacker sees the bare network, or, when
     `aware`, the defended one through `adaptive(defense)`. The first `limit` images are used.
     """
     device = next(model.parameters()).device
@@ -159,12 +161,15 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
     seen = nn.Sequential(adaptive(defense), model) if defense is not None and aware else model
     cumulative = attack.iterated and (defense is None or aware)
     one_step = isinstance(attack, OneStep)
-    for eps in epsilons:
+    for eps in epsilons if attack.bounded else ():
         replace(attack, eps=eps)  # refuses what the attack refuses, before anything is computed
     total = len(dataset) if limit is None else min(limit, len(dataset))
 
     def survivors(start: int) -> list[tuple[int, int]]:
         x, y = (part.to(device) for part in dataset.batch(slice(start, min(start + BATCH, total))))
+        if not attack.bounded:
+            distances = _distances(judged, seen, attack, x, y, seed + start)
+            return [(k, int((distances > eps).sum())) for k, eps in enumerate(epsilons)]
         return list(_one_step(judged, seen, attack, x, y, epsilons, seed + start) if one_step else
                     _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed + start))
 
@@ -187,12 +192,98 @@ def _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed) -> Iterat
         if epsilons[k] == 0:
             yield k, len(y)
             continue
-        right = _is_right(judged, replace(attack, eps=epsilons[k])(seen, x, y, seed=seed).adversarial, y)
+        attacked = replace(attack, eps=epsilons[k])(seen, x, y, seed=seed, early=cumulative).adversarial
+        right = _is_right(judged, attacked, y)
         yield k, int(right.sum())
         if cumulative:
             x, y = x[right], y[right]
             if not len(y):
                 return
+
+
+def _distances(judged, seen, attack, x, y, seed) -> Tensor:
+    """How far each image had to go, [N]: 0 where it is wrong already, infinite where the attack did not fool it."""
+    distances = torch.zeros(len(y), device=x.device)
+    right = _is_right(judged, x, y).nonzero()[:, 0]
+    if len(right):
+        result = attack(seen, x[right], y[right], seed=seed)
+        found = {"linf": result.linf, "l2": result.l2, "l0": result.l0.float()}[attack.norm]
+        distances[right] = torch.where(_is_right(judged, result.adversarial, y[right]), torch.inf, found)
+    return distances
+
+
+def minimal_epsilons(model: nn.Module, attack: Attack, dataset: DataSet, top: float, *, tolerance: float = 1e-3,
+                     limit: int | None = None, seed: int = 0) -> Iterator[Tensor]:
+    """The smallest eps at which each image is misread, [n] for each batch of the first `limit` images.
+
+    0 where it is misread without an attack, infinite where no eps up to `top` was found. See `minimal_epsilon`.
+    """
+    device = next(model.parameters()).device
+    total = len(dataset) if limit is None else min(limit, len(dataset))
+
+    def search(start: int) -> Tensor:
+        x, y = (part.to(device) for part in dataset.batch(slice(start, min(start + BATCH, total))))
+        return minimal_epsilon(model, attack, x, y, top, tolerance=tolerance, seed=seed + start).cpu()
+
+    return side_by_side(search, range(0, total, BATCH), device)
+
+
+def minimal_epsilon(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, top: float, *, tolerance: float = 1e-3,
+                    seed: int = 0) -> Tensor:
+    """The "first error" of images x [N, C, H, W] with labels y [N]: [N], to within `tolerance`.
+
+    One step has one direction and may fool at one eps and not at a larger one, so a grid of eps is gone through from
+    below. An attack of several steps is bisected, all images of the batch at once, each with its own eps. An attack
+    without eps gives its own distance.
+    """
+    if not attack.bounded:
+        return _distances(model, model, attack, x, y, seed)
+    if isinstance(attack, OneStep):
+        return _first_on_grid(model, attack, x, y, top, tolerance, seed)
+    high = torch.where(_is_right(model, x, y), torch.inf, 0.0)
+    rows = torch.isinf(high).nonzero()[:, 0]
+    low, tried = torch.zeros_like(high), torch.full_like(high, top)
+    for _ in range(1 + max(0, math.ceil(math.log2(top / tolerance)))):
+        if not len(rows):
+            break
+        attacked = attack.within(model, x[rows], y[rows], tried[rows], seed=seed, early=True)
+        right = _is_right(model, attacked, y[rows])
+        low[rows] = torch.where(right, tried[rows], low[rows])
+        high[rows] = torch.where(right, high[rows], tried[rows])
+        rows = rows[torch.isfinite(high[rows])]  # after the first round: what `top` does not fool is left alone
+        tried = (low + high) / 2
+    return high
+
+
+def _first_on_grid(model, attack, x, y, top, tolerance, seed) -> Tensor:
+    direction, _ = attack.direction(model, x, y, None, torch.Generator().manual_seed(seed))
+    found = torch.where(_is_right(model, x, y), torch.inf, 0.0)
+    for k in range(1, math.ceil(top / tolerance) + 1):
+        eps = min(k * tolerance, top)
+        wrong = ~_is_right(model, torch.add(x, direction, alpha=eps).clamp_(0, 1), y)
+        found = torch.where(wrong & torch.isinf(found), eps, found)
+        if not torch.isinf(found).any():
+            break
+    return found
+
+
+def queries_needed(model: nn.Module, attack: Attack, dataset: DataSet, *, limit: int | None = None,
+                   seed: int = 0) -> Iterator[Tensor]:
+    """How many queries a black-box search needs for each image, [n] for each batch: 0 where it is misread anyway,
+    infinite where all its queries do not fool it."""
+    device = next(model.parameters()).device
+    total = len(dataset) if limit is None else min(limit, len(dataset))
+
+    def count(start: int) -> Tensor:
+        x, y = (part.to(device) for part in dataset.batch(slice(start, min(start + BATCH, total))))
+        needed = torch.zeros(len(y), device=device)
+        right = _is_right(model, x, y).nonzero()[:, 0]
+        if len(right):
+            result = attack(model, x[right], y[right], seed=seed + start)
+            needed[right] = torch.where(result.success, result.queries.float(), torch.inf)
+        return needed.cpu()
+
+    return side_by_side(count, range(0, total, BATCH), device)
 
 
 def _one_step(judged, seen, attack, x, y, epsilons, seed) -> Iterator[tuple[int, int]]:

@@ -1,17 +1,26 @@
 """The attacks: ATTACKS, a plain dict from the name used in links and in the shell to the class."""
-from core.attacks.base import Attack, AttackResult, OneStep
+from core.attacks.base import Attack, AttackResult, Bounded, OneStep, Search, Searched, Smallest
+from core.attacks.carlini_wagner import CarliniWagner
+from core.attacks.deepfool import DeepFool
 from core.attacks.fast_gradient import FGM, FGSM
-from core.attacks.noise import UniformNoise, UniformNoiseL2
+from core.attacks.momentum import MIFGSM
+from core.attacks.noise import Noise, NoiseL2
 from core.attacks.pgd import PGD, PGDL2
+from core.attacks.random_search import RandomSearch, RandomSearchL2
 
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
     "fgm": FGM,
     "pgd": PGD,
     "pgd-l2": PGDL2,
-    "noise": UniformNoise,
-    "noise-l2": UniformNoiseL2,
+    "mi-fgsm": MIFGSM,
+    "deepfool": DeepFool,
+    "cw": CarliniWagner,
+    "random-search": RandomSearch,
+    "random-search-l2": RandomSearchL2,
+    "noise": Noise,
+    "noise-l2": NoiseL2,
 }
 
-__all__ = ["ATTACKS", "FGM", "FGSM", "PGD", "PGDL2", "Attack", "AttackResult", "OneStep", "UniformNoise",
-           "UniformNoiseL2"]
+__all__ = ["ATTACKS", "FGM", "FGSM", "MIFGSM", "PGD", "PGDL2", "Attack", "AttackResult", "Bounded", "CarliniWagner",
+           "DeepFool", "Noise", "NoiseL2", "OneStep", "RandomSearch", "RandomSearchL2", "Search", "Searched", "Smallest"]

@@ -2,30 +2,53 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.attacks.base import OneStep, draw
-from core.norms import NORMS
+import torch
+from torch import Tensor
+
+from core.attacks.base import OneStep, draw, uniform
+from core.norms import NORMS, per_image
+from core.settings import setting
+
+KINDS = ("uniform", "gaussian", "sign")
 
 
 @dataclass(frozen=True)
-class UniformNoise(OneStep):
-    """x' = clamp(x + eps * u), u uniform in [-1, 1] for every value (section 6 of https://arxiv.org/abs/1412.6572)."""
+class Noise(OneStep):
+    """x' = clamp(x + eps * u), u independent for every value (section 6 of https://arxiv.org/abs/1412.6572).
 
-    title: ClassVar[str] = "Uniform noise (L-inf)"
+    uniform: u ~ U(-1, 1); sign: u = -1 or 1, FGSM's step in a random direction; gaussian: u ~ N(0, 1) divided by the
+    largest |u| of the image, so that it keeps to the same ball.
+    """
+
+    title: ClassVar[str] = "Random noise (L-inf)"
     norm: ClassVar[str] = "linf"
     paper: ClassVar[str] = "https://arxiv.org/abs/1412.6572"
     black_box: ClassVar[bool] = True
     gradients: ClassVar[int] = 0
 
+    kind: str = setting("uniform", choices=KINDS)
+
     def direction(self, model, x, y, target, generator):
-        return draw(self.norm, x, generator), None
+        noise = _noise(self.kind, x, generator)
+        return (noise / per_image(NORMS["linf"].measure(noise), noise) if self.kind == "gaussian" else noise), None
 
 
 @dataclass(frozen=True)
-class UniformNoiseL2(UniformNoise):
-    """x' = clamp(x + eps * u), u uniform on the unit sphere of L2."""
+class NoiseL2(Noise):
+    """x' = clamp(x + eps * u / |u|_2): of one length, whatever the kind. Gaussian is uniform on the sphere."""
 
-    title: ClassVar[str] = "Uniform noise (L2)"
+    title: ClassVar[str] = "Random noise (L2)"
     norm: ClassVar[str] = "l2"
 
+    kind: str = setting("gaussian", choices=KINDS)
+
     def direction(self, model, x, y, target, generator):
-        return NORMS["l2"].steepest(draw("l2", x, generator)), None
+        return NORMS["l2"].steepest(_noise(self.kind, x, generator)), None
+
+
+def _noise(kind: str, x: Tensor, generator) -> Tensor:
+    """Independent values of one kind, of any length in the case of gaussian (its callers scale it)."""
+    if kind == "gaussian":
+        return draw("l2", x, generator)
+    drawn = uniform(len(x), tuple(x.shape[1:]), generator).to(x)
+    return 2 * drawn - 1 if kind == "uniform" else torch.where(drawn < 0.5, -1.0, 1.0)

@@ -5,13 +5,13 @@ from typing import ClassVar
 import torch
 from torch.nn import functional as F
 
-from core.attacks.base import Attack, draw, loss_gradient
+from core.attacks.base import Bounded, Rows, draw, fooled, gradient_and_logits
 from core.norms import NORMS, per_image
 from core.settings import setting
 
 
 @dataclass(frozen=True)
-class _PGD(Attack):
+class _PGD(Bounded):
     paper: ClassVar[str] = "https://arxiv.org/abs/1706.06083"
     iterated: ClassVar[bool] = True
 
@@ -24,11 +24,11 @@ class _PGD(Attack):
     def gradients(self) -> int:
         return self.steps * self.restarts
 
-    def perturb(self, model, x, y, eps, *, target, generator, on_step=None):
+    def perturb(self, model, x, y, eps, *, target, generator, on_step=None, early=False):
         best, best_score = x, None
         for restart in range(self.restarts):
             start = draw(self.norm, x, generator) * per_image(eps, x) if self.random_start else torch.zeros_like(x)
-            adversarial = self._climb(model, x, y, eps, target, start, on_step, restart * self.steps)
+            adversarial = self._climb(model, x, y, eps, target, start, on_step, restart * self.steps, early)
             if self.restarts == 1:
                 return adversarial
             score = _score(model, adversarial, y, target)
@@ -37,15 +37,23 @@ class _PGD(Attack):
             best_score = torch.where(better, score, best_score) if restart else score
         return best
 
-    def _climb(self, model, x, y, eps, target, start, on_step, done):
-        norm, step = NORMS[self.norm], self.step_size * per_image(eps, x)
+    def _climb(self, model, x, y, eps, target, start, on_step, done, early):
+        norm, rows = NORMS[self.norm], Rows(x, y, eps, target)
         adversarial = (x + start).clamp(0, 1)
         for k in range(self.steps):
-            ascent = norm.steepest(loss_gradient(model, adversarial, y, target))
-            adversarial = (x + norm.project(adversarial + step * ascent - x, eps)).clamp(0, 1)
+            gradient, logits = gradient_and_logits(model, adversarial, rows.y, rows.target)
+            if early:
+                kept = rows.leave(fooled(logits, rows.y, rows.target), adversarial)
+                if kept is not None:
+                    adversarial, gradient = adversarial[kept], gradient[kept]
+                if not len(adversarial):
+                    break
+            ascent = norm.steepest(gradient)
+            step = self.step_size * per_image(rows.eps, rows.x)
+            adversarial = (rows.x + norm.project(adversarial + step * ascent - rows.x, rows.eps)).clamp(0, 1)
             if on_step:
                 on_step(done + k + 1)
-        return adversarial
+        return rows.put_back(adversarial)
 
 
 def _score(model, x, y, target):

@@ -11,14 +11,15 @@ from torch import nn
 from torch.nn import functional as F
 
 import core.attacks.base
-from core.attacks import ATTACKS, PGD, OneStep
+from core.attacks import ATTACKS, PGD, OneStep, Searched
 from core.errors import UserError
 from core.norms import NORMS
 from core.settings import settings_of
 
 SHAPES = {"grey": (1, 28, 28), "rgb": (3, 32, 32)}
 N = 5
-FEW = {"steps": 4}  # enough for a contract, cheap enough for all of them
+FEW = {"steps": 4, "queries": 40, "generations": 3, "population": 16}  # enough for a contract, cheap enough for all
+BOUNDED = [name for name in ATTACKS if ATTACKS[name].bounded]
 SETTINGS = [(name, each) for name in ATTACKS for each in settings_of(ATTACKS[name])]
 
 
@@ -26,6 +27,11 @@ def names_of(parameter):
     return getattr(parameter, "name", parameter)
 
 
+each_bounded = pytest.mark.parametrize("name", BOUNDED)
+EXACT = [name for name in BOUNDED if not issubclass(ATTACKS[name], Searched)]
+each_exact = pytest.mark.parametrize("name", EXACT)
+each_smallest = pytest.mark.parametrize("name", [name for name in ATTACKS if name not in BOUNDED])
+each_searched = pytest.mark.parametrize("name", [name for name in ATTACKS if issubclass(ATTACKS[name], Searched)])
 each_attack = pytest.mark.parametrize("name", ATTACKS)
 each_setting = pytest.mark.parametrize(("name", "each"), SETTINGS, ids=names_of)
 each_whole_number = pytest.mark.parametrize(("name", "each"), [s for s in SETTINGS if s[1].kind is int], ids=names_of)
@@ -34,8 +40,9 @@ each_with_gradients = pytest.mark.parametrize("name", [name for name in ATTACKS 
 
 
 def make(name, **settings):
-    known = {each.name for each in settings_of(ATTACKS[name])}
-    return ATTACKS[name](**{key: value for key, value in (FEW | settings).items() if key in known})
+    known = {each.name: each for each in settings_of(ATTACKS[name])}
+    few = {key: max(known[key].low, value) for key, value in FEW.items() if key in known}
+    return ATTACKS[name](**(few | {key: value for key, value in settings.items() if key in known}))
 
 
 def conv_net(channels, side):
@@ -94,7 +101,7 @@ def test_titles_are_unique():
     assert len({kind.title for kind in ATTACKS.values()}) == len(ATTACKS)
 
 
-@each_attack
+@each_bounded
 def test_attacks_are_frozen_values(name):
     attack = make(name, eps=0.2)
     assert attack == make(name, eps=0.2) and hash(attack) == hash(make(name, eps=0.2))
@@ -103,7 +110,7 @@ def test_attacks_are_frozen_values(name):
         attack.eps = 0.5
 
 
-@each_attack
+@each_bounded
 @pytest.mark.parametrize("eps", [0.03, 0.3, 3.0])
 def test_the_result_keeps_its_promises(name, eps, case):
     model, x, y = case
@@ -115,7 +122,8 @@ def test_the_result_keeps_its_promises(name, eps, case):
     flat = delta.flatten(1)
     linf, l2, l0 = flat.abs().amax(dim=1), flat.square().sum(dim=1).sqrt(), (delta != 0).any(dim=1).flatten(1).sum(1)
     assert ({"linf": linf, "l2": l2}[attack.norm] <= eps + 1e-6).all()
-    assert (l2 > 0).all(), "an attack must do something"
+    if not isinstance(attack, Searched):  # a search leaves alone what is wrong already, and may find nothing
+        assert (l2 > 0).all(), "an attack must do something"
     # Measured again here, in float64.
     assert torch.allclose(result.linf.double(), linf, atol=1e-6)
     assert torch.allclose(result.l2.double(), l2, rtol=1e-5, atol=1e-6)
@@ -127,7 +135,7 @@ def test_the_result_keeps_its_promises(name, eps, case):
     assert result.gradients == attack.gradients
 
 
-@each_attack
+@each_bounded
 def test_epsilon_zero_returns_the_image(name, case):
     model, x, y = case
     result = make(name, eps=0)(model, x, y)
@@ -144,7 +152,59 @@ def test_the_same_seed_gives_the_same_result(name, case):
     assert torch.equal(first, again)
     assert torch.equal(torch.get_rng_state(), before), "the global generator belongs to other threads too"
     random = attack.black_box or getattr(attack, "random_start", False)
-    assert torch.equal(first, attack(model, x, y, seed=4).adversarial) != random
+    others = [attack(model, x, y, seed=seed).adversarial for seed in range(4, 8)]  # a search may find nothing twice
+    assert any(not torch.equal(first, other) for other in others) == random
+
+
+@each_smallest
+def test_the_smallest_perturbation_is_judged_and_measured(name, case):
+    model, x, y = case
+    result = make(name, steps=60)(model, x, y)
+    delta = (result.adversarial - x).double().flatten(1)
+    with torch.no_grad():
+        logits = model(result.adversarial)
+    assert 0 <= result.adversarial.min() and result.adversarial.max() <= 1
+    assert torch.equal(result.success, logits.argmax(dim=1) != y)
+    assert torch.allclose(result.l2.double(), delta.norm(dim=1), rtol=1e-5, atol=1e-6)
+    assert result.l2[-1] < 1e-3, "what is misread already needs nothing"
+    unfooled = ~result.success
+    assert torch.equal(result.adversarial[unfooled], x[unfooled]), "an image that is not fooled stays as it is"
+
+
+@each_smallest
+def test_a_path_is_the_strength_along_what_was_found(name, case):
+    model, x, y = case
+    attack, strengths = make(name), [0.0, 0.5, 1.0, 1.5]
+    found, path = attack(model, x, y, seed=2).adversarial, attack.path(model, x, y, strengths, seed=2)
+    for strength, images in zip(strengths, path, strict=True):
+        assert torch.equal(images, (x + strength * (found - x)).clamp(0, 1))
+
+
+@pytest.mark.parametrize("name", [name for name in BOUNDED if ATTACKS[name].iterated])
+def test_stopping_early_fools_no_fewer(name, case):
+    """Each image may be done at the first image that fools, but nothing is lost by it."""
+    model, x, y = case
+    whole, early = (make(name, eps=0.1)(model, x, y, seed=1, early=early) for early in (False, True))
+    assert (early.success | ~whole.success).all()
+    assert torch.equal(early.adversarial[-1], x[-1]) or not early.success[-1] or getattr(
+        make(name), "random_start", False) or issubclass(ATTACKS[name], Searched)
+
+
+@each_searched
+def test_queries_are_counted_and_traced(name, case):
+    model, x, y = case
+    attack = make(name, eps=0.3)
+    result = attack(model, x, y, seed=4)
+    eps = torch.full((N,), 0.3)
+    search = attack.search(model, x, y, eps, target=None, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(result.queries, search.queries)
+    assert (result.queries >= 1).all() and (result.queries <= attack.queries).all()
+    assert (result.queries[~result.success] == attack.queries).all(), "an image that is not fooled asks to the end"
+    assert len(search.trace) == search.queries.max()
+    assert (search.trace.diff(dim=0) <= 0).all(), "the best so far"
+    with torch.no_grad():
+        probability = model(result.adversarial).softmax(dim=1).gather(1, y[:, None])[:, 0]
+    assert torch.allclose(search.trace[-1], probability, atol=1e-4)
 
 
 @each_restarting
@@ -161,9 +221,13 @@ def test_restarts_are_reproducible_and_never_worse(name, case):
 EPSILONS = [0.0, 0.02, 0.1, 0.35]
 
 
-@each_attack
+@each_exact
 def test_a_path_is_the_attack_at_each_epsilon(name, case):
-    """Also with a random start: the draw belongs to the image and the seed, and is scaled with eps."""
+    """Also with a random start: the draw belongs to the image and the seed, and is scaled with eps.
+
+    Not for searches: they keep or drop a proposal, and a tie that rounds otherwise in a batch of another size sends
+    them another way.
+    """
     model, x, y = case
     attack = make(name)
     path = attack.path(model, x, y, EPSILONS, seed=5)
@@ -173,7 +237,7 @@ def test_a_path_is_the_attack_at_each_epsilon(name, case):
         assert torch.allclose(path[k], alone, atol=2e-6, rtol=0), f"eps {eps}"
 
 
-@each_attack
+@each_exact
 def test_a_path_without_random_start_is_the_attack_at_each_epsilon(name, case):
     model, x, y = case
     attack = make(name, random_start=False)
@@ -183,7 +247,7 @@ def test_a_path_without_random_start_is_the_attack_at_each_epsilon(name, case):
         assert torch.allclose(path[k], alone, atol=2e-6, rtol=0), f"eps {eps}"
 
 
-@each_attack
+@each_exact
 def test_a_path_follows_its_seed_and_not_the_batch_size(name, case, monkeypatch):
     model, x, y = case
     attack = make(name)
@@ -200,7 +264,7 @@ def test_a_path_of_no_epsilons_is_empty(name):
     assert make(name).path(model, x, y, []).shape == (0, *x.shape)
 
 
-@each_attack
+@each_bounded
 @pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf, 1001])
 def test_a_path_refuses_what_the_constructor_refuses(name, bad):
     model, x, y = grey_case()
@@ -239,11 +303,15 @@ def test_nothing_that_is_handed_in_is_changed(name, case):
 @each_with_gradients
 def test_a_target_gains_probability(name, case):
     model, x, y = case
-    attack, target = make(name, eps=0.05, random_start=False, steps=10), (model(x).argmax(dim=1) + 3) % 10
+    steps = 10 if name in BOUNDED else 100
+    attack, target = make(name, eps=0.05, random_start=False, steps=steps), (model(x).argmax(dim=1) + 3) % 10
     result = attack(model, x, y, target=target)
     before, after = (logits.softmax(dim=1).gather(1, target[:, None]) for logits in (model(x), result.logits))
-    assert (after > before).all()
     assert torch.equal(result.success, result.logits.argmax(dim=1) == target)
+    if name not in BOUNDED:  # these reach the target or leave the image as it is
+        assert result.success.any() and (after > before)[result.success].all()
+        return
+    assert (after > before).all()
     path = attack.path(model, x, y, [0.05], target=target)
     assert torch.allclose(path[0], result.adversarial, atol=2e-6, rtol=0)
 
@@ -272,7 +340,9 @@ def test_bad_images_and_labels_are_refused(name, break_it):
 @each_setting
 def test_settings_outside_their_range_are_refused(name, each):
     bad = [math.nan, math.inf, "0.1", None, [0.1], 10 ** 400]
-    if each.kind is bool:
+    if each.choices:
+        bad += ["", each.choices[0].upper()]
+    elif each.kind is bool:
         bad += [2, 0.5, "yes"]
     else:
         assert each.low < each.high and each.step > 0
@@ -287,7 +357,7 @@ def test_settings_outside_their_range_are_refused(name, each):
 @each_setting
 def test_settings_at_the_ends_of_their_range_work(name, each):
     assert ATTACKS[name](**{each.name: each.default}) == ATTACKS[name]()
-    for value in (True, False) if each.kind is bool else (each.low, each.high):
+    for value in each.choices or ((True, False) if each.kind is bool else (each.low, each.high)):
         attack = ATTACKS[name](**{each.name: value})
         assert getattr(attack, each.name) == value
 
@@ -296,11 +366,11 @@ def test_settings_at_the_ends_of_their_range_work(name, each):
 def test_a_whole_number_given_as_a_float_works_or_is_refused(name, each):
     """JSON and links know only numbers: 5.0 may be refused when it is set, not crash when it is used."""
     try:
-        attack = ATTACKS[name](**(FEW | {each.name: 3.0}))
+        attack = make(name, **{each.name: 3.0})
     except UserError:
         return
     model, x, y = grey_case()
-    exact = ATTACKS[name](**(FEW | {each.name: 3}))
+    exact = make(name, **{each.name: 3})
     assert torch.equal(attack(model, x, y).adversarial, exact(model, x, y).adversarial)
 
 
@@ -309,7 +379,9 @@ def test_progress_counts_the_gradient_steps(name):
     model, x, y = grey_case()
     attack, steps = make(name, restarts=2), []
     attack(model, x, y, on_step=steps.append)
-    assert steps == list(range(1, max(1, attack.gradients) + 1))
+    assert steps == list(range(1, len(steps) + 1))
+    most = attack.queries if isinstance(attack, Searched) else max(1, attack.gradients)
+    assert len(steps) == most if name in EXACT else 0 < len(steps) <= most, "an image that is fooled may be done"
 
 
 @each_attack
