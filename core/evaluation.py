@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from core import norms
 from core.analysis.saliency import gradient, saliency
 from core.analysis.spectrum import magnitude
-from core.attacks import Attack, OneStep
+from core.attacks import Attack, AttackResult, OneStep
+from core.attacks.base import along
 from core.data import DataSet
 from core.defenses import Defense, adaptive
 from core.errors import UserError
@@ -73,9 +74,11 @@ def epsilon_path(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, epsilon
                  target: Tensor | None = None, seed: int = 0, refine: int = 10) -> EpsilonPath:
     """Everything about one image x [1, C, H, W] with label y [1] at all `epsilons` (rising, from 0) at once.
 
-    eps* is searched `refine` times more finely in the first step of `epsilons` in which the prediction flips.
+    eps* is searched `refine` times more finely in the first step of `epsilons` in which the prediction flips. For an
+    attack without eps, `epsilons` are strengths along the one perturbation that it finds.
     """
-    adversarial = attack.path(model, x, y, epsilons, target=target, seed=seed)[:, 0]
+    images_at = _walk(model, attack, x, y, target, seed)
+    adversarial = images_at(epsilons)
     gradients, logits = gradient(model, adversarial)
     predicted = logits.argmax(dim=1)
     with torch.no_grad():
@@ -86,7 +89,7 @@ def epsilon_path(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, epsilon
         k = int(flips[0])
         flip_step = (epsilons[k] - epsilons[k - 1]) / refine
         between = [epsilons[k - 1] + flip_step * j for j in range(1, refine)]
-        finer = attack.path(model, x, y, between, target=target, seed=seed)[:, 0]
+        finer = images_at(between)
         with torch.no_grad():
             fooled = (model(finer).argmax(dim=1) != predicted[0]).nonzero() if between else []
         flip = between[int(fooled[0])] if len(fooled) else epsilons[k]
@@ -94,6 +97,14 @@ def epsilon_path(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, epsilon
     return EpsilonPath(tuple(epsilons), adversarial.cpu(), logits.softmax(dim=1).cpu(), rounded.cpu(),
                        norms.NORMS["linf"].measure(delta).cpu(), norms.NORMS["l2"].measure(delta).cpu(),
                        norms.l0(delta).cpu(), magnitude(delta).cpu(), saliency(gradients).cpu(), flip, flip_step)
+
+
+def _walk(model, attack, x, y, target, seed):
+    """The function epsilons -> images [E, C, H, W] of one image; an attack without eps is made once for all."""
+    if attack.bounded:
+        return lambda epsilons: attack.path(model, x, y, epsilons, target=target, seed=seed)[:, 0]
+    delta = attack(model, x, y, target=target, seed=seed).adversarial - x
+    return lambda strengths: along(x, delta, strengths)[:, 0]
 
 
 def defended(model: nn.Module, defense: Defense, images: Tensor) -> Defended:
@@ -253,6 +264,40 @@ def minimal_epsilon(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, top:
         rows = rows[torch.isfinite(high[rows])]  # after the first round: what `top` does not fool is left alone
         tried = (low + high) / 2
     return high
+
+
+def at_first_error(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, top: float, *,
+                   seed: int = 0) -> tuple[AttackResult, float | None]:
+    """One image x [1, C, H, W] just fooled: attacked at its minimal eps (at `top` where none was found), and that eps.
+    None for an attack without eps, which is made as it is."""
+    if not attack.bounded:
+        return attack(model, x, y, seed=seed), None
+    eps = float(minimal_epsilon(model, attack, x, y, top, seed=seed)[0])
+    eps = eps if math.isfinite(eps) else top
+    return replace(attack, eps=eps)(model, x, y, seed=seed, early=True), eps
+
+
+def one_of_each(model: nn.Module, dataset: DataSet, skip: int = 0) -> np.ndarray:
+    """Indices of one image of each class that the network reads correctly, after `skip` others of that class."""
+    device = next(model.parameters()).device
+    found = []
+    for label in range(len(dataset.classes)):
+        places, right = np.flatnonzero(dataset.labels == label), np.empty(0, int)
+        for start in range(0, len(places), 50):
+            some = places[start:start + 50]
+            x, y = (part.to(device) for part in dataset.batch(some))
+            right = np.concatenate([right, some[_is_right(model, x, y).cpu().numpy()]])
+            if len(right) > skip:
+                break
+        found += list(right[min(skip, len(right) - 1):][:1]) if len(right) else []
+    return np.array(found, int)
+
+
+def towards_each(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, classes: int, *, seed: int = 0) -> AttackResult:
+    """One image x [1, C, H, W] steered towards each class: row k of the result has target k. Its own class too, where
+    an attack has nothing to do."""
+    goals = torch.arange(classes, device=x.device)
+    return attack(model, x.repeat(classes, 1, 1, 1), y.repeat(classes), target=goals, seed=seed)
 
 
 def _first_on_grid(model, attack, x, y, top, tolerance, seed) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from core import data, evaluation
-from core.attacks import ATTACKS
+from core.attacks import ATTACKS, AttackResult
 from core.defenses import DEFENSES
 from core.device import best_device
 from core.images import from_uint8
@@ -59,6 +59,30 @@ def examples(subject: tuple, data_name: str, attack: str, settings: tuple, epsil
              _dataset: data.DataSet) -> list[evaluation.Example]:
     """A few images of a data set at every epsilon."""
     return evaluation.examples(_model, ATTACKS[attack](**dict(settings)), _dataset, epsilons)
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def first_error(subject: tuple, shape: tuple, pixels: bytes, label: int | None, attack: str, settings: tuple, top: float,
+                _model: nn.Module) -> tuple[AttackResult, float | None]:
+    """One image just fooled, and the eps that it took."""
+    x = image(shape, pixels).to(device())
+    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    return evaluation.at_first_error(_model, ATTACKS[attack](**dict(settings)), x, y, top)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def towards_each(subject: tuple, shape: tuple, pixels: bytes, label: int | None, attack: str, settings: tuple,
+                 classes: int, _model: nn.Module) -> AttackResult:
+    """One image steered towards each class."""
+    x = image(shape, pixels).to(device())
+    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    return evaluation.towards_each(_model, ATTACKS[attack](**dict(settings)), x, y, classes)
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def one_of_each(subject: tuple, data_name: str, skip: int, _model: nn.Module, _dataset: data.DataSet) -> np.ndarray:
+    """Indices of one image of each class that the network reads correctly."""
+    return evaluation.one_of_each(_model, _dataset, skip)
 
 
 def image(shape: tuple, pixels: bytes) -> torch.Tensor:

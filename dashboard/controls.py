@@ -11,12 +11,13 @@ from core import data
 from core.attacks import ATTACKS
 from core.data import DataSet
 from core.defenses import DEFENSES
+from core.epsilons import scale_for
 from core.errors import UserError
 from core.images import as_seen, read_upload
 from core.models.cards import MODELS, ModelCard
 from core.settings import Setting, settings_of
 from dashboard import cache
-from dashboard.i18n import class_name, explain, number, t
+from dashboard.i18n import attack_title, choice_name, class_name, explain, number, t
 from dashboard.picker import picker
 
 THUMBNAILS = 24
@@ -238,21 +239,37 @@ def _numbers(text: str, channels: int) -> tuple[float, ...]:
         raise UserError("checkpoint.normalisation", channels=channels) from error
 
 
-def attack_menu(page: str) -> Choice:
-    """An attack with its settings (epsilon is the live slider's, or a curve's axis)."""
-    name = st.selectbox(t("control.attack"), list(ATTACKS), format_func=lambda n: ATTACKS[n].title,
+def attack_menu(page: str, names: list[str] | None = None) -> Choice:
+    """An attack with its settings (epsilon is the live slider's, or a curve's axis), among `names` where given."""
+    name = st.selectbox(t("control.attack"), names or list(ATTACKS), format_func=lambda n: attack_title(ATTACKS[n].title),
                         key=f"{page}.attack", persist_state="session")
     return Choice(name, _settings(page, ATTACKS[name], hidden=("eps",)), ATTACKS[name])
 
 
+def epsilon_slider(page: str, shape: tuple, kind: type) -> float | None:
+    """Epsilon within the usual range of this image size and norm; None for an attack without one."""
+    if not kind.bounded:
+        return None
+    scale = scale_for(shape, kind.norm)
+    per = 255 if scale.per_255 else 1
+    label = t("control.eps255") if scale.per_255 else t(f"control.eps.{kind.norm}")
+    key = f"{page}.eps.{shape[1]}.{kind.norm}"
+    st.session_state.setdefault(key, round(scale.start * per, 3))
+    step = 0.5 if scale.per_255 else 0.01 if kind.norm == "linf" else 0.05
+    return st.slider(label, 0.0, round(scale.path[-1] * per, 3), step=step, key=key, persist_state="session") / per
+
+
 def shared_settings(page: str, kinds: list[type]) -> dict[type, tuple]:
-    """The settings of several attacks at once: what they share is asked once."""
+    """The settings of several attacks at once: one that is declared alike in several is asked once."""
+    declared = {kind: [each for each in settings_of(kind) if each.name != "eps"] for kind in kinds}
+    first = {each: kind for kind in reversed(kinds) for each in declared[kind]}
+    names = [each.name for each in first]
     asked = {}
     for kind in kinds:
-        missing = tuple(each.name for each in settings_of(kind) if each.name in asked)
-        asked |= dict(_settings(page, kind, hidden=("eps", *missing)))
-    return {kind: tuple((each.name, asked[each.name]) for each in settings_of(kind) if each.name != "eps")
-            for kind in kinds}
+        mine = [each for each in declared[kind] if first[each] is kind]
+        titles = {each.name: attack_title(kind.title) for each in mine if names.count(each.name) > 1}
+        asked |= dict(zip(mine, (value for _, value in _widgets(page, mine, titles))))
+    return {kind: tuple((each.name, asked[each]) for each in declared[kind]) for kind in kinds}
 
 
 def defense_menu(page: str, grey: bool) -> Choice | None:
@@ -266,24 +283,34 @@ def defense_menu(page: str, grey: bool) -> Choice | None:
     return Choice(name, _settings(page, kind, hidden=(kind.slider, "subsampling") if grey else (kind.slider,)), kind)
 
 
+def setting_key(page: str, each: Setting) -> str:
+    """Where a setting's value is kept: attacks that declare a setting alike share it, others have their own."""
+    return f"{page}.set.{each.name}.{each.default}.{each.low}.{each.high}"
+
+
 def _settings(page: str, kind: type, hidden: tuple[str, ...]) -> tuple:
-    """(name, value) of the settings of `kind`, each through the widget that fits it: numbers in pairs, the rest
-    over the whole width."""
-    fields = [each for each in settings_of(kind) if each.name not in hidden]
+    """(name, value) of the settings of `kind` that are not hidden."""
+    return _widgets(page, [each for each in settings_of(kind) if each.name not in hidden], {})
+
+
+def _widgets(page: str, fields: list[Setting], titles: dict[str, str]) -> tuple:
+    """Each setting through the widget that fits it: numbers in pairs, the rest over the whole width. `titles` says
+    whose setting it is where several of the same name are asked."""
     numbers = [each for each in fields if not each.choices and each.kind is not bool]
     places = {}
     for k in range(0, len(numbers), 2):
         for each, column in zip(numbers[k:k + 2], st.columns(2, vertical_alignment="bottom")):
             places[each.name] = column
-    return tuple((each.name, _widget(f"{page}.set.{each.name}", each, places.get(each.name, st))) for each in fields)
+    return tuple((each.name, _widget(setting_key(page, each), each, places.get(each.name, st), titles.get(each.name)))
+                 for each in fields)
 
 
-def _widget(key: str, setting: Setting, place):
-    label, words = t(f"setting.{setting.name}"), {"help": t(f"setting.{setting.name}.help"), "key": key,
-                                                 "persist_state": "session"}
+def _widget(key: str, setting: Setting, place, whose: str | None):
+    label = t(f"setting.{setting.name}") + (f" · {whose}" if whose else "")
+    words = {"help": t(f"setting.{setting.name}.help"), "key": key, "persist_state": "session"}
     st.session_state.setdefault(key, setting.default)
     if setting.choices:
-        return place.selectbox(label, setting.choices, **words)
+        return place.selectbox(label, setting.choices, format_func=choice_name, **words)
     if setting.kind is bool:
         return place.toggle(label, **words)
     low, high, step = (setting.kind(value) for value in (setting.low, setting.high, setting.step))

@@ -1,6 +1,7 @@
 """Choices in the URL: a copied link restores them. Widgets hold canonical names, so links know no language."""
 import streamlit as st
 
+from core.settings import Setting
 from dashboard.i18n import t
 
 
@@ -40,6 +41,20 @@ def one_of(options):
             raise ValueError(text)
         return text
     return read
+
+
+def several(options):
+    """A reader of names among `options`, separated by commas."""
+    def read(text):
+        return [one_of(options)(name) for name in text.split(",")]
+    return read
+
+
+def setting(each: Setting):
+    """A reader of the values that a setting takes."""
+    if each.choices:
+        return one_of(each.choices)
+    return {"yes": True, "no": False}.__getitem__ if each.kind is bool else between(each.kind, each.low, each.high)
 
 
 def between(kind, low, high):

@@ -4,12 +4,12 @@ import hashlib
 import numpy as np
 
 from core.analysis.spectrum import decibels
-from core.attacks import Attack
-from core.epsilons import scale_for
+from core.attacks import Attack, Searched
+from core.epsilons import slider_for
 from core.evaluation import Defended, EpsilonPath
 from core.images import to_uint8
 from dashboard import palette
-from dashboard.i18n import class_name, language, t
+from dashboard.i18n import attack_title, class_name, language, number, t
 from dashboard.scrubber import pack
 
 WORDS = ("copy", "copied", "png", "csv", "epsilon", "quality", "bars", "chart", "clean", "adversarial", "defended",
@@ -31,23 +31,24 @@ def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int,
     place `at` of the slider behind the defense at qualities 1 to 100; both None without a defense. A path of
     only two values, 0 and the slider's, is drawn as the first answer while the whole one is computed.
     """
-    scale = scale_for(shape, attack.norm)
+    scale = slider_for(shape, attack)
+    norm = attack.norm if attack.bounded else "strength"
     partial = len(path.epsilons) < len(scale.path)
     adversarial = path.adversarial
     delta = adversarial - adversarial[:1]
     outputs = path.probabilities.shape[1]  # a data set may name fewer classes than the network has, or more
     classes = (*classes, *map(str, range(len(classes), outputs)))[:outputs]
     # Full colour is the end of the slider in L-inf, so that the noise is seen to grow with epsilon.
-    largest = max(float(delta.abs().max()), scale.path[-1] if attack.norm == "linf" else 0.0) or 1.0
+    largest = max(float(delta.abs().max()), scale.path[-1] if norm == "linf" else 0.0) or 1.0
     saliency = path.saliency / path.saliency.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     header = {
         "subject": hashlib.sha256(repr((subject, language())).encode()).hexdigest()[:16],
         "language": language(), "text": {word: t(f"live.{word}") for word in WORDS} | {
-            "access": t("live.black_box") if attack.black_box else t("live.white_box", gradients=attack.gradients)},
+            "access": _access(attack)} | ({} if attack.bounded else _strength_words(path, attack)),
         "classes": [class_name(name) for name in classes],
         "hues": {"light": palette.CLASSES_LIGHT, "dark": palette.CLASSES_DARK},
         "shape": shape, "epsilons": scale.path, "partial": partial, "marks": scale.marks, "per255": scale.per_255,
-        "norm": attack.norm, "digits": 3 if attack.norm == "linf" else 2, "scale": scale_name(shape, attack),
+        "norm": norm, "digits": 3 if norm == "linf" else 2, "scale": scale_name(shape, attack),
         "at": at, "quality": quality, "flip": None if partial else path.flip, "gain": 1 / largest, "label": label, "target": target,
         "defense": None if row is None else {"rowQuality": quality, "columnAt": -1 if column is None else at},
         "file": f"epsilon-lab-{attack.title.lower().replace(' ', '-').replace('(', '').replace(')', '')}",
@@ -72,4 +73,19 @@ def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int,
 
 def scale_name(shape: tuple[int, int, int], attack: Attack) -> str:
     """Names the range of the epsilon slider: a value released on one range means nothing on another."""
-    return f"{shape[1]}-{attack.norm}"
+    return f"{shape[1]}-{attack.norm}" if attack.bounded else "strength"
+
+
+def _access(attack: Attack) -> str:
+    if isinstance(attack, Searched):
+        return t("live.queries", queries=attack.queries)
+    return t("live.black_box") if attack.black_box else t("live.white_box", gradients=attack.gradients)
+
+
+def _strength_words(path: EpsilonPath, attack: Attack) -> dict[str, str]:
+    """The slider of an attack without eps goes along what it found; say so, and how far that is."""
+    whole = min(range(len(path.epsilons)), key=lambda k: abs(path.epsilons[k] - 1))
+    distance = float(path.l0[whole] if attack.norm == "l0" else path.l2[whole])
+    found = t(f"live.found.{attack.norm}", attack=attack_title(attack.title), distance=number(distance, 0 if attack.norm == "l0" else 2))
+    return {"epsilon": t("live.strength"), "axis": t("live.axisStrength"), "chart": t("live.chartStrength"),
+            "access": (found if distance else t("live.foundNothing", attack=attack_title(attack.title))) + " · " + _access(attack)}

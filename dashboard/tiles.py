@@ -6,6 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from dashboard import palette
+
 STYLE = """<style>
 .tiles { display: grid; gap: 10px 8px; font-size: 14px; font-variant-numeric: tabular-nums; overflow-x: auto; }
 .tiles figure { margin: 0; min-width: 0; }
@@ -13,6 +15,15 @@ STYLE = """<style>
 .tiles figcaption, .tiles span { line-height: 19px; padding-top: 2px; text-align: center; white-space: nowrap;
   overflow: hidden; text-overflow: ellipsis; opacity: 0.75; }
 .tiles .changed { font-weight: 700; opacity: 1; color: #c8481c; }
+.attacks { display: grid; grid-template-columns: repeat(auto-fill, minmax(165px, 1fr)); gap: 20px 22px; font-size: 15px;
+  font-variant-numeric: tabular-nums; }
+.attacks section { max-width: 260px; }
+.attacks h4 { font-size: 16px; font-weight: 650; margin: 0; padding: 0 0 6px; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
+.attacks img, .attacks i { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; margin-bottom: 10px;
+  border-radius: 4px; box-shadow: 0 0 0 1px rgba(128, 128, 128, 0.25); }
+.attacks p { margin: 0; line-height: 22px; opacity: 0.8; }
+.attacks .changed { font-weight: 700; opacity: 1; color: #c8481c; font-size: 16px; }
 .tiles .head { align-self: center; text-align: right; padding-right: 6px; opacity: 1; font-weight: 600; }
 </style>"""
 
@@ -24,11 +35,46 @@ def data_uri(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+def signed(delta: np.ndarray, dark: bool) -> np.ndarray:
+    """A perturbation [C, H, W] as a colour image: no change is the ground's colour, each sign has its own, the largest
+    change is full colour. Of several channels the mean counts."""
+    mean = delta.mean(axis=0)
+    share = mean / max(float(np.abs(mean).max()), 1e-12)
+    return palette.scale("diverging-dark" if dark else "diverging-light")[np.round(128 + 127 * share).astype(int)]
+
+
+def strip(images: list[np.ndarray], factor: int = 4) -> bytes:
+    """Images side by side as one PNG, each pixel enlarged."""
+    row = np.concatenate([image.reshape(*image.shape[:2], -1) for image in images], axis=1)
+    file = io.BytesIO()
+    Image.fromarray(np.kron(row, np.ones((factor, factor, 1), np.uint8)).squeeze()).save(file, "PNG")
+    return file.getvalue()
+
+
 def tile(image: np.ndarray, caption: str, changed: bool = False) -> str:
     """One image with its caption, which stands out when `changed`."""
     words = html.escape(caption)
     return (f'<figure><img src="{data_uri(image)}" alt="{words}">'
             f'<figcaption title="{words}"{" class=changed" if changed else ""}>{words}</figcaption></figure>')
+
+
+def column(title: str, noise: np.ndarray, image: np.ndarray, lines: list[str], changed: bool, noise_alt: str,
+           image_alt: str) -> str:
+    """An attack's noise above its adversarial image, with lines of numbers under them."""
+    words = "".join(f'<p class="{"changed" if changed and not k else ""}">{html.escape(line)}</p>'
+                    for k, line in enumerate(lines))
+    return (f'<section><h4>{html.escape(title)}</h4><img src="{data_uri(noise)}" alt="{html.escape(noise_alt)}">'
+            f'<img src="{data_uri(image)}" alt="{html.escape(image_alt)}">{words}</section>')
+
+
+def waiting(title: str) -> str:
+    """The room of a column that is still being computed."""
+    return f'<section><h4>{html.escape(title)}</h4><i></i><i></i><p>…</p></section>'
+
+
+def columns(sections: list[str]) -> str:
+    """Columns of one width, as many in a line as fit."""
+    return f'{STYLE}<div class="attacks">{"".join(sections)}</div>'
 
 
 def grid(cells: list[str], smallest: int) -> str:

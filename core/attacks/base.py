@@ -151,9 +151,7 @@ class Smallest(Attack):
     def path(self, model, x, y, epsilons, *, target=None, seed=0):
         """The perturbation that was found at each strength of `epsilons`: clamp(x + strength * delta), 1 is delta
         itself."""
-        delta = self(model, x, y, target=target, seed=seed).adversarial - x
-        return torch.stack([(x + strength * delta).clamp(0, 1) for strength in epsilons]) if len(
-            epsilons) else x.new_empty(0, *x.shape)
+        return along(x, self(model, x, y, target=target, seed=seed).adversarial - x, epsilons)
 
 
 @dataclass(frozen=True)
@@ -211,6 +209,12 @@ class OneStep(Bounded):
     def _path(self, model, x, y, epsilons, target, seed):
         direction, _ = self.direction(model, x, y, target, torch.Generator().manual_seed(seed))
         return [(x + eps * direction).clamp(0, 1) for eps in epsilons]
+
+
+def along(x: Tensor, delta: Tensor, strengths: Sequence[float]) -> Tensor:
+    """clamp(x + strength * delta) for each strength: [E, N, C, H, W]"""
+    images = [(x + strength * delta).clamp(0, 1) for strength in strengths]
+    return torch.stack(images) if images else x.new_empty(0, *x.shape)
 
 
 class Rows:

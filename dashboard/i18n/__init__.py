@@ -41,6 +41,16 @@ def class_name(name: str) -> str:
     return catalogue(language()).get(f"class.{name}", name)
 
 
+def attack_title(title: str) -> str:
+    """The name of an attack: words are translated, names such as PGD stay as they are."""
+    return catalogue(language()).get(f"attack.{title}", title)
+
+
+def choice_name(choice: str) -> str:
+    """A choice among a setting's; names of the field, such as 4:2:0, are the same everywhere."""
+    return catalogue(language()).get(f"choice.{choice}", choice)
+
+
 def number(value: float, digits: int) -> str:
     """A number with a decimal comma where the language has one."""
     text = f"{value:.{digits}f}"

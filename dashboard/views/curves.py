@@ -10,13 +10,13 @@ import streamlit as st
 from core.attacks import ATTACKS
 from core.data import DataSet
 from core.defenses import DEFENSES
-from core.epsilons import scale_for
+from core.epsilons import STRENGTHS, scale_for
 from core.errors import UserError
 from core.evaluation import Point, accuracy_curve, require_fit
 from core.evaluate import parse_epsilons
 from core.images import to_uint8
 from dashboard import cache, controls, figures, link, results, tiles
-from dashboard.i18n import class_name, number, t
+from dashboard.i18n import attack_title, class_name, number, t
 
 TITLE, ICON, URL = "page.curves", ":material/show_chart:", "curves"
 PAGE = "curves"
@@ -39,7 +39,7 @@ class Plan:
     @property
     def name(self) -> str:
         defense = "" if self.attacker == "none" else f" · JPEG {self.quality}, {t('curves.' + self.attacker)}"
-        return f"{controls.model_title(self.model)} · {ATTACKS[self.attack].title}{defense}"
+        return f"{controls.model_title(self.model)} · {attack_title(ATTACKS[self.attack].title)}{defense}"
 
 
 def render() -> None:
@@ -47,7 +47,7 @@ def render() -> None:
     link.restore(PAGE, {"data": (f"{PAGE}.data", link.one_of(controls.data_sets())),
                         "n": (f"{PAGE}.n", link.between(int, 1, 60_000)),
                         "quality": (f"{PAGE}.quality", link.between(int, 1, 100)),
-                        "attacks": (f"{PAGE}.attacks", _several(ATTACKS))})
+                        "attacks": (f"{PAGE}.attacks", link.several(ATTACKS))})
     controls.take_own_checkpoint(PAGE)
     st.title(t("curves.title"))
     with st.sidebar:
@@ -76,19 +76,13 @@ def render() -> None:
                 "attacks": ",".join(st.session_state[f"{PAGE}.attacks"]) or None})
 
 
-def _several(options):
-    def read(text):
-        return [link.one_of(options)(name) for name in text.split(",")]
-    return read
-
-
 def _plans(dataset: DataSet) -> tuple[list[Plan], dict[str, tuple[float, ...]], int]:
     """What the sidebar asks for: curves, epsilons of each norm, and how many images."""
     names = controls.model_names(dataset)
     models = st.multiselect(t("control.models"), names, names[:2], format_func=controls.model_title,
                             key=f"{PAGE}.models", persist_state="session")
     st.session_state.setdefault(f"{PAGE}.attacks", ["fgsm", "pgd", "noise"])
-    attacks = st.multiselect(t("control.attacks"), list(ATTACKS), format_func=lambda name: ATTACKS[name].title,
+    attacks = st.multiselect(t("control.attacks"), list(ATTACKS), format_func=lambda n: attack_title(ATTACKS[n].title),
                              key=f"{PAGE}.attacks", persist_state="session")
     settings = controls.shared_settings(PAGE, [ATTACKS[name] for name in attacks])
     defended = st.toggle(t("curves.jpeg"), key=f"{PAGE}.jpeg", persist_state="session", help=t("curves.jpeg.help"))
@@ -136,7 +130,7 @@ def _draw(place, norm: str, dataset: DataSet, plans: list[Plan], done: dict) -> 
         place.info(t("curves.nothing"), icon=":material/show_chart:")
         return
     per_255 = scale_for(dataset.shape, norm).per_255
-    axis = t("live.axis255") if per_255 else t("live.axisL2") if norm == "l2" else t("live.axis")
+    axis = t("live.axis255") if per_255 else t({"l2": "live.axisL2", "l0": "live.axisL0"}.get(norm, "live.axis"))
     figure = figures.accuracy(curves, t("curves.chart"), axis, t("curves.accuracy"), per_255)
     place.plotly_chart(figure, config={"displayModeBar": False}, alt=t("curves.chart.alt"))
 
@@ -191,7 +185,7 @@ def _table(dataset: DataSet, plans, done: dict) -> None:
                                ("live", done.get((_data_key(dataset), plan)))):
             settings = " ".join(f"{name}={value}" for name, value in plan.settings)
             rows += [{t("curves.model"): controls.model_title(plan.model),
-                      t("curves.attack"): ATTACKS[plan.attack].title, t("curves.settings"): settings,
+                      t("curves.attack"): attack_title(ATTACKS[plan.attack].title), t("curves.settings"): settings,
                       t("curves.norm"): ATTACKS[plan.attack].norm,
                       t("control.defense"): "–" if plan.attacker == "none" else f"JPEG {plan.quality}",
                       t("curves.attacker"): "–" if plan.attacker == "none" else t(f"curves.{plan.attacker}"),
@@ -218,17 +212,21 @@ def _examples(dataset: DataSet, plans, epsilons) -> None:
     bare = list(dict.fromkeys((plan.model, plan.attack, plan.settings) for plan in plans))
     model, attack, settings = st.selectbox(
         t("curves.examples.of"), bare, key=f"{PAGE}.examples", label_visibility="collapsed",
-        format_func=lambda each: f"{controls.model_title(each[0])} · {ATTACKS[each[1]].title}")
+        format_func=lambda each: f"{controls.model_title(each[0])} · {attack_title(ATTACKS[each[1]].title)}")
     network = controls.network(model)
     if network is None:
         return
-    some = cache.examples(network.key, _data_key(dataset), attack, settings, epsilons[ATTACKS[attack].norm],
-                          _model=network.module, _dataset=dataset)
+    kind = ATTACKS[attack]
+    values = epsilons[kind.norm] if kind.bounded else STRENGTHS.curve
+    some = cache.examples(network.key, _data_key(dataset), attack, settings, values, _model=network.module,
+                          _dataset=dataset)
     names = [class_name(name) for name in dataset.classes]
-    per_255 = scale_for(dataset.shape, ATTACKS[attack].norm).per_255
+    per_255 = kind.bounded and scale_for(dataset.shape, kind.norm).per_255
     rows = []
     for each in some:
         head = f"ε = {number(each.epsilon * 255, 0)}/255" if per_255 else f"ε = {number(each.epsilon, 2)}"
+        if not kind.bounded:
+            head = t("curves.strength", value=number(each.epsilon, 1))
         rows.append((head, [tiles.tile(image, f"{names[true]} → {names[predicted]}", true != predicted)
                             for image, true, predicted in zip(to_uint8(each.images), each.labels, each.predicted)]))
     st.html(tiles.table(rows, 58))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.attacks import ATTACKS
 from core.defenses import DEFENSES
-from core.epsilons import scale_for
+from core.epsilons import slider_for
 from core.evaluation import require_fit
 from core.models.cards import MODELS
 from core.settings import settings_of
@@ -21,7 +21,7 @@ QUALITY = 40
 
 def _readers() -> dict:
     """What a link may say, and how it is read."""
-    attack_settings = {each.name: each for kind in ATTACKS.values() for each in settings_of(kind) if each.name != "eps"}
+    attack = ATTACKS.get(st.query_params.get("attack"), ATTACKS["fgsm"])
     readers = {
         "data": (f"{PAGE}.data", link.one_of(controls.data_sets())),
         "image": (f"{PAGE}.index", link.between(int, 0, 10 ** 6)),
@@ -31,12 +31,10 @@ def _readers() -> dict:
         "defense": (f"{PAGE}.defense", link.one_of([*DEFENSES, "none"])),
         "eps": (f"{PAGE}.eps", link.between(float, 0, 100)),
         "quality": (f"{PAGE}.quality", link.between(int, 1, 100)),
-        "subsampling": (f"{PAGE}.set.subsampling", link.one_of(("4:4:4", "4:2:2", "4:2:0"))),
     }
-    for each in attack_settings.values():
-        truth = {"yes": True, "no": False}.__getitem__
-        read = truth if each.kind is bool else link.between(each.kind, each.low, each.high)
-        readers[each.name] = (f"{PAGE}.set.{each.name}", read)
+    for each in (*settings_of(attack), *settings_of(DEFENSES["jpeg"])):
+        if each.name not in ("eps", "quality"):
+            readers[each.name] = (controls.setting_key(PAGE, each), link.setting(each))
     return readers
 
 
@@ -70,9 +68,10 @@ def _live(subject: controls.Subject, network: controls.Network, attack: controls
           defense: controls.Choice | None) -> None:
     built = attack.build()
     name = live.scale_name(subject.shape, built)
-    epsilon, quality = _sliders(name, scale_for(subject.shape, built.norm).start)
+    scale = slider_for(subject.shape, built)
+    epsilon, quality = _sliders(name, scale.start)
     key = (network.key, subject.shape, subject.pixels, subject.label, target, attack.name, attack.settings)
-    epsilons = scale_for(subject.shape, built.norm).path
+    epsilons = scale.path
     at = live.nearest(epsilons, epsilon)
     begun = st.session_state.setdefault(f"{PAGE}.begun", set())
     partial = built.iterated and key not in begun and at > 0
