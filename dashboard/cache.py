@@ -1,4 +1,5 @@
 """Every cache: keyed by names, indices, settings and digests, never by arrays of a data set."""
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import nn
 
 from core import data, evaluation
 from core.attacks import ATTACKS, AttackResult
+from core.attacks.one_pixel import one_pixel_map
 from core.defenses import DEFENSES
 from core.device import best_device
 from core.images import from_uint8
@@ -59,6 +61,53 @@ def examples(subject: tuple, data_name: str, attack: str, settings: tuple, epsil
              _dataset: data.DataSet) -> list[evaluation.Example]:
     """A few images of a data set at every epsilon."""
     return evaluation.examples(_model, ATTACKS[attack](**dict(settings)), _dataset, epsilons)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a black-box search made of one image."""
+
+    adversarial: torch.Tensor  # [1, C, H, W]
+    trace: np.ndarray  # [Q]: probability of the true class, the best so far after each query or generation
+    queries: int
+    success: bool
+    predicted: int
+    sure: float
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def search(subject: tuple, shape: tuple, pixels: bytes, label: int | None, attack: str, settings: tuple,
+           _model: nn.Module) -> Found:
+    """One black-box search on one image."""
+    x = image(shape, pixels).to(device())
+    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    built = ATTACKS[attack](**dict(settings))
+    found = built.traced(_model, x, y) if built.bounded else built.search(
+        _model, x, y, target=None, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        shares = _model(found.adversarial).softmax(dim=1)[0].cpu()
+    predicted = int(shares.argmax())
+    return Found(found.adversarial.cpu(), found.trace[:, 0].cpu().numpy(), int(found.queries[0]),
+                 predicted != int(y), predicted, float(shares[predicted]))
+
+
+@dataclass(frozen=True)
+class PixelMap:
+    """Probability of the true class and predicted class with each one pixel replaced, [H, W]."""
+
+    probability: np.ndarray
+    predicted: np.ndarray
+    true: int
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def pixel_map(subject: tuple, shape: tuple, pixels: bytes, label: int | None, colour: tuple,
+              _model: nn.Module) -> PixelMap:
+    """Each position set to `colour`."""
+    x = image(shape, pixels).to(device())
+    true = int(prediction(_model, x)) if label is None else label
+    found = one_pixel_map(_model, x, true, colour)
+    return PixelMap(found.probability.cpu().numpy(), found.predicted.cpu().numpy(), true)
 
 
 @st.cache_data(max_entries=400, show_spinner=False)

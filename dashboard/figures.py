@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
+from plotly.subplots import make_subplots
 
 from core.evaluation import Point
 from dashboard import palette
@@ -48,6 +50,92 @@ def accuracy(curves: Sequence[Curve], title: str, x_title: str, y_title: str, pe
         legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font_size": FONT - 2})
     figure.update_xaxes(title=x_title, rangemode="tozero", tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, range=[0, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
+    return figure
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A search: the best probability of the true class after each query, and whether it fooled at the last."""
+
+    name: str
+    values: np.ndarray
+    success: bool
+
+
+def queries(traces: Sequence[Trace], title: str, x_title: str, y_title: str) -> go.Figure:
+    """Probability of the true class against queries, a star where the network was fooled."""
+    figure = go.Figure()
+    for k, trace in enumerate(traces):
+        colour, asked = palette.CURVES[k], np.arange(1, len(trace.values) + 1)
+        figure.add_scatter(x=asked, y=trace.values, name=trace.name, mode="lines",
+                           line={"color": colour, "width": 3, "shape": "hv"}, hovertemplate="%{x}: %{y:.1%}")
+        if trace.success:
+            figure.add_scatter(x=asked[-1:], y=trace.values[-1:], mode="markers", showlegend=False, hoverinfo="skip",
+                               marker={"symbol": "star", "size": 15, "color": colour})
+    figure.update_layout(title=title, height=460, font_size=FONT, hovermode="x",
+                         margin={"l": 70, "r": 10, "t": 48, "b": 100},
+                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
+    figure.update_xaxes(title=x_title, type="log", tickfont_size=FONT - 1, dtick=1)
+    figure.update_yaxes(title=y_title, range=[-0.02, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
+    return figure
+
+
+@dataclass(frozen=True)
+class Distances:
+    """The smallest epsilon that fools each image: 0 where it is misread anyway, infinite where none does."""
+
+    name: str
+    colour: int
+    values: np.ndarray
+
+
+def distances(series: Sequence[Distances], top: float, per_255: bool, title: str, x_title: str, y_images: str,
+              y_fooled: str) -> go.Figure:
+    """A histogram for each attack, and below it the share of images that epsilon fools: 1 - accuracy."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.45, 0.55])
+    unit = 255 if per_255 else 1
+    for each in series:
+        colour = palette.CURVES[each.colour % len(palette.CURVES)]
+        finite = np.sort(each.values[np.isfinite(each.values)])
+        figure.add_histogram(x=finite * unit, name=each.name, marker_color=colour, opacity=0.65, legendgroup=each.name,
+                             xbins={"start": 0, "end": top * unit, "size": top * unit / 40}, row=1, col=1,
+                             hovertemplate="%{x}: %{y}<extra></extra>")
+        x = np.concatenate([[0.0], finite, [top]]) * unit
+        y = np.concatenate([[0.0], np.arange(1, len(finite) + 1), [len(finite)]]) / len(each.values)
+        figure.add_scatter(x=x, y=y, name=each.name, mode="lines", line={"color": colour, "width": 3, "shape": "hv"},
+                           showlegend=False, legendgroup=each.name, hovertemplate="%{x:.3f}: %{y:.1%}<extra></extra>",
+                           row=2, col=1)
+    names = 24 * len(series)
+    figure.update_layout(title=title, height=560 + names, barmode="overlay", font_size=FONT,
+                         margin={"l": 70, "r": 10, "t": 48, "b": 72 + names},
+                         legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
+    figure.update_xaxes(range=[0, top * unit], tickfont_size=FONT - 1)
+    figure.update_xaxes(title=x_title, row=2, col=1)
+    figure.update_yaxes(title=y_images, row=1, col=1)
+    figure.update_yaxes(title=y_fooled, range=[0, 1.02], tickformat=".0%", row=2, col=1)
+    return figure
+
+
+def pixel_map(image: np.ndarray, probability: np.ndarray, predicted: np.ndarray, true: int, names: Sequence[str],
+              bar: str) -> go.Figure:
+    """The image [C, H, W] under the probability of its true class when one pixel is replaced, [H, W]; a cross where the
+    network is fooled."""
+    height, width = probability.shape
+    under = Image.fromarray((255 * image).round().astype(np.uint8).transpose(1, 2, 0).squeeze())
+    said = np.array([names[c] for c in predicted.flat]).reshape(predicted.shape)
+    figure = go.Figure(go.Heatmap(
+        z=probability, zmin=0, zmax=1, colorscale="Cividis", opacity=0.72, customdata=said,
+        colorbar={"title": {"text": bar, "side": "right"}, "tickformat": ".0%", "thickness": 14},
+        hovertemplate="(%{y}, %{x}): %{z:.1%} → %{customdata}<extra></extra>"))
+    rows, columns = np.nonzero(predicted != true)
+    figure.add_scatter(x=columns, y=rows, mode="markers", showlegend=False, hoverinfo="skip",
+                       marker={"symbol": "x-thin", "size": 7, "line": {"width": 2, "color": "#ff5a36"}})
+    figure.add_layout_image(source=under.resize((width * 8, height * 8), Image.Resampling.NEAREST), xref="x", yref="y",
+                            x=-0.5, y=-0.5, sizex=width, sizey=height, sizing="stretch", layer="below")
+    figure.update_layout(height=520, font_size=FONT, margin={"l": 30, "r": 0, "t": 10, "b": 30},
+                         plot_bgcolor="rgba(0,0,0,0)")
+    figure.update_yaxes(autorange=False, range=[height - 0.5, -0.5], scaleanchor="x", constrain="domain", showgrid=False)
+    figure.update_xaxes(range=[-0.5, width - 0.5], constrain="domain", showgrid=False)
     return figure
 
 

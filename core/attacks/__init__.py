@@ -5,8 +5,10 @@ from core.attacks.deepfool import DeepFool
 from core.attacks.fast_gradient import FGM, FGSM
 from core.attacks.momentum import MIFGSM
 from core.attacks.noise import Noise, NoiseL2
+from core.attacks.one_pixel import OnePixel
 from core.attacks.pgd import PGD, PGDL2
 from core.attacks.random_search import RandomSearch, RandomSearchL2
+from core.attacks.square import Square, SquareL2
 
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
@@ -18,9 +20,13 @@ ATTACKS: dict[str, type[Attack]] = {
     "cw": CarliniWagner,
     "random-search": RandomSearch,
     "random-search-l2": RandomSearchL2,
+    "square": Square,
+    "square-l2": SquareL2,
+    "one-pixel": OnePixel,
     "noise": Noise,
     "noise-l2": NoiseL2,
 }
 
 __all__ = ["ATTACKS", "FGM", "FGSM", "MIFGSM", "PGD", "PGDL2", "Attack", "AttackResult", "Bounded", "CarliniWagner",
-           "DeepFool", "Noise", "NoiseL2", "OneStep", "RandomSearch", "RandomSearchL2", "Search", "Searched", "Smallest"]
+           "DeepFool", "Noise", "NoiseL2", "OnePixel", "OneStep", "RandomSearch", "RandomSearchL2", "Search", "Searched", "Smallest", "Square",
+           "SquareL2"]

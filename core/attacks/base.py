@@ -170,6 +170,13 @@ class Searched(Bounded):
         """At most `queries` questions for each image; an image that is fooled asks no more."""
 
     @final
+    def traced(self, model: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0) -> "Search":
+        """The search with its trace, at the eps of the settings."""
+        _validate(x, y, None)
+        eps = torch.full((len(x),), float(self.eps), device=x.device)
+        return self.search(model, x, y, eps, target=None, generator=torch.Generator().manual_seed(seed))
+
+    @final
     def perturb(self, model, x, y, eps, *, target, generator, on_step=None, early=False):
         return self.search(model, x, y, eps, target=target, generator=generator, on_step=on_step).adversarial
 

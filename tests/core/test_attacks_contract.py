@@ -90,7 +90,7 @@ def grey_case():
 def test_the_class_describes_itself(name):
     kind = ATTACKS[name]
     assert kind.title and kind.__doc__
-    assert kind.norm in NORMS
+    assert kind.norm in NORMS or kind.norm == "l0" and not kind.bounded
     paper = urllib.parse.urlparse(kind.paper)
     assert paper.scheme == "https" and "." in paper.netloc and len(paper.path) > 1
     assert isinstance(kind.black_box, bool) and isinstance(kind.iterated, bool)
@@ -153,7 +153,8 @@ def test_the_same_seed_gives_the_same_result(name, case):
     assert torch.equal(torch.get_rng_state(), before), "the global generator belongs to other threads too"
     random = attack.black_box or getattr(attack, "random_start", False)
     others = [attack(model, x, y, seed=seed).adversarial for seed in range(4, 8)]  # a search may find nothing twice
-    assert any(not torch.equal(first, other) for other in others) == random
+    if name in BOUNDED or not torch.equal(first, x):  # what fools nobody leaves every image as it is
+        assert any(not torch.equal(first, other) for other in others) == random
 
 
 @each_smallest
@@ -204,7 +205,8 @@ def test_queries_are_counted_and_traced(name, case):
     assert (search.trace.diff(dim=0) <= 0).all(), "the best so far"
     with torch.no_grad():
         probability = model(result.adversarial).softmax(dim=1).gather(1, y[:, None])[:, 0]
-    assert torch.allclose(search.trace[-1], probability, atol=1e-4)
+    assert (search.trace[-1] <= probability + 1e-4).all(), "what is handed back is not better than the best seen"
+    assert (search.trace[-1] < 0.5)[result.success].all()
 
 
 @each_restarting
@@ -380,7 +382,7 @@ def test_progress_counts_the_gradient_steps(name):
     attack, steps = make(name, restarts=2), []
     attack(model, x, y, on_step=steps.append)
     assert steps == list(range(1, len(steps) + 1))
-    most = attack.queries if isinstance(attack, Searched) else max(1, attack.gradients)
+    most = attack.queries if isinstance(attack, Searched) else max(1, attack.gradients, getattr(attack, "generations", 0) + 1)
     assert len(steps) == most if name in EXACT else 0 < len(steps) <= most, "an image that is fooled may be done"
 
 
