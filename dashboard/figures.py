@@ -11,6 +11,8 @@ from core.evaluation import Point
 from dashboard import palette
 
 FONT = 15
+HEAT = [[0, "rgba(255,150,40,0)"], [0.15, "rgba(255,130,30,0.55)"], [0.5, "rgba(235,80,20,0.85)"],
+        [1, "rgba(170,20,10,0.95)"]]  # clear where nothing is lost, so that the image shows through
 
 
 @dataclass(frozen=True)
@@ -118,18 +120,18 @@ def distances(series: Sequence[Distances], top: float, per_255: bool, title: str
 
 def pixel_map(image: np.ndarray, probability: np.ndarray, predicted: np.ndarray, true: int, names: Sequence[str],
               bar: str) -> go.Figure:
-    """The image [C, H, W] under the probability of its true class when one pixel is replaced, [H, W]; a cross where the
-    network is fooled."""
+    """The image [C, H, W] in grey under what each pixel takes from the true class's probability, [H, W]; a cross where
+    the network is fooled."""
     height, width = probability.shape
-    under = Image.fromarray((255 * image).round().astype(np.uint8).transpose(1, 2, 0).squeeze())
+    under = Image.fromarray((255 * image.mean(axis=0)).round().astype(np.uint8))
     said = np.array([names[c] for c in predicted.flat]).reshape(predicted.shape)
     figure = go.Figure(go.Heatmap(
-        z=probability, zmin=0, zmax=1, colorscale="Cividis", opacity=0.72, customdata=said,
+        z=1 - probability, zmin=0, zmax=1, colorscale=HEAT, customdata=said,
         colorbar={"title": {"text": bar, "side": "right"}, "tickformat": ".0%", "thickness": 14},
         hovertemplate="(%{y}, %{x}): %{z:.1%} → %{customdata}<extra></extra>"))
     rows, columns = np.nonzero(predicted != true)
     figure.add_scatter(x=columns, y=rows, mode="markers", showlegend=False, hoverinfo="skip",
-                       marker={"symbol": "x-thin", "size": 7, "line": {"width": 2, "color": "#ff5a36"}})
+                       marker={"symbol": "x-thin", "size": 7, "line": {"width": 2, "color": "#ffffff"}})
     figure.add_layout_image(source=under.resize((width * 8, height * 8), Image.Resampling.NEAREST), xref="x", yref="y",
                             x=-0.5, y=-0.5, sizex=width, sizey=height, sizing="stretch", layer="below")
     figure.update_layout(height=520, font_size=FONT, margin={"l": 30, "r": 0, "t": 10, "b": 30},

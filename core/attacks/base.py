@@ -233,18 +233,18 @@ class Rows:
 
     def __init__(self, x: Tensor, y: Tensor, eps: Tensor, target: Tensor | None):
         self.x, self.y, self.eps, self.target = x, y, eps, target
-        self._result, self._places = x.clone(), torch.arange(len(x), device=x.device)
+        self._result, self.places = x.clone(), torch.arange(len(x), device=x.device)
         self.finished = torch.zeros(len(x), dtype=torch.bool, device=x.device)  # fooled, but not dropped yet
 
     def leave(self, is_fooled: Tensor, adversarial: Tensor) -> Tensor | None:
         """Keep `adversarial` of the rows that are fooled. The rows (bool) that go on, if now some are dropped."""
         new = is_fooled & ~self.finished
-        self._result[self._places[new]] = adversarial[new]
+        self._result[self.places[new]] = adversarial[new]
         self.finished = self.finished | new
         if 4 * int(self.finished.sum()) < max(1, len(self.finished)):
             return None
         kept = ~self.finished
-        self.x, self.y, self.eps, self._places = (part[kept] for part in (self.x, self.y, self.eps, self._places))
+        self.x, self.y, self.eps, self.places = (part[kept] for part in (self.x, self.y, self.eps, self.places))
         self.target = None if self.target is None else self.target[kept]
         self.finished = self.finished[kept]
         return kept
@@ -252,7 +252,7 @@ class Rows:
     def put_back(self, adversarial: Tensor) -> Tensor:
         """The whole batch: what fooled first, and `adversarial` for the rows that nothing fooled."""
         left = ~self.finished
-        self._result[self._places[left]] = adversarial[left]
+        self._result[self.places[left]] = adversarial[left]
         return self._result
 
 
@@ -261,6 +261,11 @@ class _Repeating:
 
     def __init__(self, seed: int, times: int):
         self.generator, self.times = torch.Generator().manual_seed(seed), times
+
+
+def plain(generator) -> torch.Generator:
+    """The generator itself, for an attack that goes on with some of the images only: theirs are draws of their own."""
+    return generator.generator if isinstance(generator, _Repeating) else generator
 
 
 def draw(norm: str, like: Tensor, generator) -> Tensor:
@@ -292,6 +297,13 @@ def margin(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
     own = logits.gather(1, wanted[:, None])[:, 0]
     other = logits.scatter(1, wanted[:, None], -torch.inf).amax(dim=1)
     return own - other if target is None else other - own
+
+
+def log_odds(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
+    """log(p / (1 - p)) of the true class, or of the target: [N]. Rises and falls with p, and still moves where p is
+    1 or 0 to float precision."""
+    wanted = (y if target is None else target)[:, None]
+    return logits.gather(1, wanted)[:, 0] - logits.scatter(1, wanted, -torch.inf).logsumexp(dim=1)
 
 
 def loss_gradient(model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> Tensor:

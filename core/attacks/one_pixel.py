@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from core.attacks import base
-from core.attacks.base import Search, Smallest, fooled, uniform
-from core.attacks.random_search import _log_odds
+from core.attacks.base import Search, Smallest, fooled, log_odds, uniform
 from core.norms import per_image
 from core.settings import setting
 
@@ -122,7 +121,7 @@ class _Race:
         scores, fools = [], []
         for owner, logits in _answers(self.model, x, candidates):
             y, target = self.y[left][owner], None if self.target is None else self.target[left][owner]
-            odds = _log_odds(logits, y, target)
+            odds = log_odds(logits, y, target)
             scores.append(odds if target is None else -odds)
             fools.append(fooled(logits, y, target))
         scores, fools = torch.cat(scores).view(-1, many), torch.cat(fools).view(-1, many)

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from core.attacks.base import Rows, Search, Searched, fooled, uniform
+from core.attacks.base import Rows, Search, Searched, fooled, log_odds, uniform
 from core.norms import NORMS, per_image
 from core.settings import setting
 
@@ -30,7 +30,7 @@ class _RandomSearch(Searched):
                 proposal = (rows.x + NORMS[self.norm].project(moved - rows.x, rows.eps)).clamp(0, 1)
             with torch.no_grad():
                 logits = model(proposal)
-            score = _log_odds(logits, rows.y, rows.target)
+            score = log_odds(logits, rows.y, rows.target)
             helps = torch.ones_like(score, dtype=torch.bool) if best is None else (
                 score < best[places] if target is None else score > best[places])
             best = score.clone() if best is None else best.index_put((places[helps],), score[helps])
@@ -50,13 +50,6 @@ class _RandomSearch(Searched):
     def _noise(self, x: Tensor, generator) -> Tensor:
         signs = 2 * uniform(len(x), tuple(x.shape[1:]), generator).to(x) - 1
         return NORMS[self.norm].steepest(signs)
-
-
-def _log_odds(logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
-    """log(p / (1 - p)) of the true class, or of the target: [N]. Rises and falls with p, and still moves where p is
-    1 or 0 to float precision."""
-    wanted = (y if target is None else target)[:, None]
-    return logits.gather(1, wanted)[:, 0] - logits.scatter(1, wanted, -torch.inf).logsumexp(dim=1)
 
 
 def _held(trace: Tensor, asked: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from dashboard.i18n import attack_title, class_name, number, t
 
 TITLE, ICON, URL = "page.blackbox", ":material/visibility_off:", "blackbox"
 PAGE = "blackbox"
-FIRST_DIGIT, FIRST_PHOTO = 4155, 1
+FIRST_DIGIT, FIRST_PHOTO = 4155, 2  # the 5 of Explore; a ship of which one pixel is enough, as in report R3
 NORMS = ("linf", "l2")
 
 

@@ -29,7 +29,9 @@ def names_of(parameter):
 
 each_bounded = pytest.mark.parametrize("name", BOUNDED)
 EXACT = [name for name in BOUNDED if not issubclass(ATTACKS[name], Searched)]
-each_exact = pytest.mark.parametrize("name", EXACT)
+CHOOSING = ("apgd", "strong")  # halve steps and go back by comparing losses
+RANDOM = (*CHOOSING, "random-search", "square", "noise", "one-pixel")
+each_exact = pytest.mark.parametrize("name", [name for name in EXACT if not name.startswith(CHOOSING)])
 each_smallest = pytest.mark.parametrize("name", [name for name in ATTACKS if name not in BOUNDED])
 each_searched = pytest.mark.parametrize("name", [name for name in ATTACKS if issubclass(ATTACKS[name], Searched)])
 each_attack = pytest.mark.parametrize("name", ATTACKS)
@@ -151,7 +153,7 @@ def test_the_same_seed_gives_the_same_result(name, case):
     first, again = attack(model, x, y, seed=3).adversarial, attack(model, x, y, seed=3).adversarial
     assert torch.equal(first, again)
     assert torch.equal(torch.get_rng_state(), before), "the global generator belongs to other threads too"
-    random = attack.black_box or getattr(attack, "random_start", False)
+    random = name.startswith(RANDOM) or getattr(attack, "random_start", False)
     others = [attack(model, x, y, seed=seed).adversarial for seed in range(4, 8)]  # a search may find nothing twice
     if name in BOUNDED or not torch.equal(first, x):  # what fools nobody leaves every image as it is
         assert any(not torch.equal(first, other) for other in others) == random
@@ -187,8 +189,8 @@ def test_stopping_early_fools_no_fewer(name, case):
     model, x, y = case
     whole, early = (make(name, eps=0.1)(model, x, y, seed=1, early=early) for early in (False, True))
     assert (early.success | ~whole.success).all()
-    assert torch.equal(early.adversarial[-1], x[-1]) or not early.success[-1] or getattr(
-        make(name), "random_start", False) or issubclass(ATTACKS[name], Searched)
+    if not name.startswith(RANDOM) and not getattr(make(name), "random_start", False):
+        assert torch.equal(early.adversarial[-1], x[-1]), "what is misread already is done before the first step"
 
 
 @each_searched
@@ -216,7 +218,8 @@ def test_restarts_are_reproducible_and_never_worse(name, case):
     assert torch.equal(more.adversarial, make(name, eps=0.05, restarts=3)(model, x, y, seed=1).adversarial)
     assert (more.success | ~once.success).all(), "the first of three runs is the one run"
     loss = [F.cross_entropy(r.logits, y, reduction="none") for r in (once, more)]
-    assert (loss[1] >= loss[0] - 1e-5)[more.success == once.success].all()
+    if not name.startswith("apgd-t"):  # its loss is another
+        assert (loss[1] >= loss[0] - 1e-5)[more.success == once.success].all()
     assert more.gradients == 3 * once.gradients
 
 
@@ -227,8 +230,8 @@ EPSILONS = [0.0, 0.02, 0.1, 0.35]
 def test_a_path_is_the_attack_at_each_epsilon(name, case):
     """Also with a random start: the draw belongs to the image and the seed, and is scaled with eps.
 
-    Not for searches: they keep or drop a proposal, and a tie that rounds otherwise in a batch of another size sends
-    them another way.
+    Not for attacks that compare losses on their way (searches, APGD): a tie that rounds otherwise in a batch of
+    another size sends them another way.
     """
     model, x, y = case
     attack = make(name)
@@ -313,7 +316,9 @@ def test_a_target_gains_probability(name, case):
     if name not in BOUNDED:  # these reach the target or leave the image as it is
         assert result.success.any() and (after > before)[result.success].all()
         return
-    assert (after > before).all()
+    assert name.startswith("apgd-t") or (after > before).all()  # APGD-T raises a ratio of logits
+    if name.startswith(CHOOSING):
+        return
     path = attack.path(model, x, y, [0.05], target=target)
     assert torch.allclose(path[0], result.adversarial, atol=2e-6, rtol=0)
 
@@ -383,7 +388,9 @@ def test_progress_counts_the_gradient_steps(name):
     attack(model, x, y, on_step=steps.append)
     assert steps == list(range(1, len(steps) + 1))
     most = attack.queries if isinstance(attack, Searched) else max(1, attack.gradients, getattr(attack, "generations", 0) + 1)
-    assert len(steps) == most if name in EXACT else 0 < len(steps) <= most, "an image that is fooled may be done"
+    if name.startswith("strong"):
+        most += attack.queries
+    assert len(steps) == most if name in EXACT and not name.startswith("strong") else 0 < len(steps) <= most, "an image that is fooled may be done"
 
 
 @each_attack
