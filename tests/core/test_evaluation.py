@@ -12,7 +12,7 @@ from torch import nn
 
 import core.evaluation
 from core.analysis.saliency import gradient
-from core.attacks import ATTACKS, FGM, FGSM, PGD, UniformNoise
+from core.attacks import ATTACKS, FGM, FGSM, PGD, Noise
 from core.data import ROOT, SAMPLES, DataSet, load as load_data
 from core.defenses import JPEG, adaptive
 from core.errors import UserError
@@ -90,7 +90,7 @@ def test_the_tutorials_checkpoint_gives_exactly_its_counts(data_dir):
     assert all(point.total == 10_000 and point.accuracy == point.correct / 10_000 for point in points)
 
 
-@pytest.mark.parametrize("attack", [FGSM(), FGM(), UniformNoise()], ids=lambda attack: attack.title)
+@pytest.mark.parametrize("attack", [FGSM(), FGM(), Noise()], ids=lambda attack: attack.title)
 def test_a_curve_of_a_one_step_attack_is_what_its_definition_says(model, sample, attack):
     x, y = sample.batch(slice(None))
     clean = model(x).argmax(dim=1) == y
@@ -106,7 +106,7 @@ def test_a_curve_of_a_one_step_attack_is_what_its_definition_says(model, sample,
 def test_epsilon_zero_is_the_clean_accuracy(model, sample):
     x, y = sample.batch(slice(None))
     clean = int((model(x).argmax(dim=1) == y).sum())
-    for attack in (FGSM(), PGD(steps=2), UniformNoise()):
+    for attack in (FGSM(), PGD(steps=2), Noise()):
         assert counts(last(accuracy_curve(model, attack, sample, [0.0]))) == [clean]
     defense = JPEG(20)
     behind = int((model(defense(x)).argmax(dim=1) == y).sum())
@@ -192,7 +192,7 @@ def test_a_curve_of_images_that_are_all_wrong_is_zero(model):
 
 
 def test_a_curve_follows_its_seed(model, sample):
-    runs = [last(accuracy_curve(model, UniformNoise(), sample, [0.45, 0.5], limit=300, seed=k)) for k in (1, 1, 2)]
+    runs = [last(accuracy_curve(model, Noise(), sample, [0.45, 0.5], limit=300, seed=k)) for k in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
 
