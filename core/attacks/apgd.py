@@ -46,8 +46,8 @@ class _APGD(Bounded):
         counted = 0
         goals = self._goals(model, x, y, target)
         for _ in range(self.restarts):
-            start = draw(self.norm, x, generator)  # for all images, whoever is left: a draw belongs to its image
             for goal in goals:
+                start = draw(self.norm, x, generator)  # for all images, whoever is left: a draw belongs to its image
                 left = (~done if early else torch.ones_like(done)).nonzero()[:, 0]
                 if not len(left):
                     return result
@@ -119,7 +119,7 @@ class _Climb:
     def begin(cls, attack, x, eps, start, goal):
         now = (x + start * per_image(eps, x)).clamp(0, 1)
         low, zero = torch.full_like(eps, -torch.inf), torch.zeros_like(eps)
-        return cls(now, now, torch.zeros_like(x), low, now, torch.zeros_like(x), low, now, low, 2 * eps, zero, low,
+        return cls(now, now, torch.zeros_like(x), -low, now, torch.zeros_like(x), low, now, low, 2 * eps, zero, low,
                    torch.ones_like(eps, dtype=torch.bool), goal)
 
     def keep(self, rows: Tensor) -> "_Climb":
@@ -138,15 +138,14 @@ class _Climb:
         self.gradient, self.loss = gradient, loss
 
     def adapt(self, since: int, rho: float) -> None:
-        """At a checkpoint: halve the step and go back to the best place, where fewer than rho of the steps since the
-        last one rose, or where neither the step size nor the best loss has changed since then."""
+        """At a checkpoint: halve the step and go back to the best place, where no more than rho of the steps since
+        the last one rose, or where neither the step size nor the best loss has changed since then."""
         stuck = ~self.halved & (self.best_loss <= self.checked_loss)
-        self.halved = (self.rises < rho * since) | stuck
+        self.halved = (self.rises <= rho * since) | stuck
         self.step = torch.where(self.halved, self.step / 2, self.step)
         back = per_image(self.halved, self.now)
         self.now, self.gradient = torch.where(back, self.best, self.now), torch.where(
             back, self.best_gradient, self.gradient)
-        self.loss = torch.where(self.halved, self.best_loss, self.loss)
         self.checked_loss, self.rises = self.best_loss, torch.zeros_like(self.rises)
 
     def move(self, attack, x, eps, first: bool) -> None:

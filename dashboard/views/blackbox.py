@@ -1,8 +1,12 @@
-"""Black-box attacks on one image: searches by asking the network, and what a single pixel can do."""
+"""Black-box attacks: searches by asking the network, on one image and over a set, and what a single pixel can do."""
+import numpy as np
 import streamlit as st
+import torch
 
 from core.attacks import ATTACKS, Searched
-from core.evaluation import require_fit
+from core.data import DataSet
+from core.epsilons import scale_for
+from core.evaluation import queries_needed, require_fit
 from core.images import to_uint8
 from core.models.cards import MODELS
 from dashboard import cache, controls, figures, link, tiles
@@ -37,11 +41,13 @@ def render() -> None:
     if network is None:
         return
     require_fit(network.card, dataset)
-    search, pixel = st.tabs([t("blackbox.search"), t("blackbox.pixel")])
+    search, pixel, many = st.tabs([t("blackbox.search"), t("blackbox.pixel"), t("blackbox.set")])
     with search:
         _search(subject, network)
     with pixel:
         _pixel(subject, network)
+    with many:
+        _set(dataset, network)
     link.write({"data": st.session_state[f"{PAGE}.data"], "model": st.session_state[f"{PAGE}.model"],
                 "image": None if subject.label is None else st.session_state[f"{PAGE}.index"],
                 "norm": st.session_state[f"{PAGE}.norm"]})
@@ -102,6 +108,48 @@ def _pixel(subject: controls.Subject, network: controls.Network) -> None:
                         config={"displayModeBar": False}, alt=t("blackbox.pixel.alt"))
     with right:
         _evolution(subject, network)
+
+
+@st.fragment
+def _set(dataset: DataSet, network: controls.Network) -> None:
+    """Share of images fooled against queries, at the norm, epsilon and budget of the searches."""
+    norm, queries = st.session_state[f"{PAGE}.norm"], st.session_state[f"{PAGE}.queries"]
+    names = [name for name, kind in ATTACKS.items() if issubclass(kind, Searched) and kind.norm == norm]
+    scale = scale_for(dataset.shape, norm)
+    shown = st.session_state[f"{PAGE}.eps.{dataset.shape[1]}.{norm}"]
+    eps = shown / 255 if scale.per_255 else shown
+    st.caption(t("blackbox.set.how", queries=queries, eps=f"{shown:g}/255" if scale.per_255 else number(eps, 2)))
+    left, middle, _ = st.columns([2, 2, 4], vertical_alignment="bottom")
+    most = min(len(dataset), 1000)
+    n = left.number_input(t("curves.n", last=most), 1, most, min(50, most), key=f"{PAGE}.n")
+    start = middle.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch")
+    status = st.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    done = st.session_state.setdefault(f"{PAGE}.done", {})
+    keys = {name: (network.key, f"{dataset.name}/{dataset.split}", name, eps, queries, n) for name in names}
+    for k, (name, key) in enumerate(keys.items()):
+        if not start or key in done:
+            continue
+        found, title = [], attack_title(ATTACKS[name].title)
+        status.progress(k / len(keys), t("minimal.progress", name=title, done=0, n=n))
+        for part in queries_needed(network.module, ATTACKS[name](eps=eps, queries=queries), dataset, limit=n):
+            found.append(part)
+            status.progress((k + sum(map(len, found)) / n) / len(keys),
+                            t("minimal.progress", name=title, done=sum(map(len, found)), n=n))
+        done[key] = torch.cat(found).numpy()
+    status.empty()
+    series = [figures.Distances(attack_title(ATTACKS[name].title), k, done[key])
+              for k, (name, key) in enumerate(keys.items()) if key in done]
+    if not series:
+        st.info(t("minimal.nothing"), icon=":material/query_stats:")
+        return
+    st.plotly_chart(figures.distances(series, queries, False, t("blackbox.set.chart"), t("blackbox.queries"),
+                                      t("minimal.images"), t("minimal.fooled")),
+                    config={"displayModeBar": False}, alt=t("blackbox.set.alt"))
+    rows = [{t("curves.attack"): each.name, "n": len(each.values), t("minimal.wrong"): int((each.values == 0).sum()),
+             t("minimal.unfooled"): int(np.isinf(each.values).sum()),
+             t("blackbox.set.median"): f"{np.median(each.values):.0f}" if np.isfinite(np.median(each.values)) else
+             f"> {queries}"} for each in series]
+    st.dataframe(rows, hide_index=True)
 
 
 def _colour(channels: int) -> tuple[float, ...]:

@@ -1,12 +1,15 @@
-"""How long PGD-40 over six epsilons and Carlini-Wagner take here and in the reference libraries: run by hand, no test.
+"""PGD-40 over six epsilons, Carlini-Wagner and the strong evaluation beside the reference libraries: by hand, no test.
 
     python -m tests.benchmarks.attacks pgd --data-dir D [--checkpoint F]
     python -m tests.benchmarks.attacks cw --data-dir D [--checkpoint F]
+    python -m tests.benchmarks.attacks strong --data-dir D
 
 pgd: L-inf, 40 steps of eps / 12 without a random start, 1,000 test digits, six epsilons; how many stay right. The
 libraries get the network as the tutorial writes and loads it, at the better of two batch sizes.
-cw: the first 100 test digits; foolbox and ART with nine values of c and up to 1,000 steps each, torchattacks with the
-largest c that its interface suggests (it has no search).
+cw: the first 100 test digits; foolbox with nine values of c and up to 1,000 steps each, torchattacks with c = 1, its
+default, and 1,000 steps (it has no search). ART's takes many minutes for the same and is left out.
+strong: how many of the first test images each shipped network keeps right under APGD-CE (50 steps), APGD-T (50 steps, nine
+targets) and Square (500 queries), one after the other on what is left: ours and torchattacks' ports of the official code.
 """
 import argparse
 import os
@@ -16,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from core.attacks import PGD, CarliniWagner
+from core.attacks import PGD, CarliniWagner, Strong, StrongL2
 from core.data import data_directory, load
 from core.device import best_device
 from core.evaluation import accuracy_curve
@@ -91,32 +94,63 @@ def cw_rows(ours, plain, x, y):
         attack = fb.attacks.L2CarliniWagnerAttack(binary_search_steps=9, steps=1000)
         return judged(attack(fb.PyTorchModel(plain, bounds=(0, 1)), x, y, epsilons=None)[1])
 
-    def art():
-        from art.attacks.evasion import CarliniL2Method
-        from art.estimators.classification import PyTorchClassifier
-        classifier = PyTorchClassifier(plain, loss=torch.nn.CrossEntropyLoss(), input_shape=(1, 28, 28), nb_classes=10,
-                                       clip_values=(0.0, 1.0), device_type="cpu")
-        attack = CarliniL2Method(classifier, binary_search_steps=9, max_iter=1000, batch_size=100, verbose=False)
-        return judged(attack.generate(x.numpy(), y.numpy()))
-
     def torchattacks():
         import torchattacks as ta
         return judged(ta.CW(plain, c=1, steps=1000)(x, y))
 
     rows = {"Epsilon Lab": min(timed(lambda: judged(CarliniWagner()(ours, x, y).adversarial)) for _ in range(2))}
-    for name, library in (("foolbox", foolbox), ("torchattacks, c = 1", torchattacks), ("ART", art)):
+    for name, library in (("foolbox", foolbox), ("torchattacks, c = 1", torchattacks)):
         rows[name] = timed(library)
         print(name, rows[name], flush=True)
     return rows
 
 
+STRONG = (("tutorial-cnn", "mnist", 400), ("lenet5", "mnist", 400), ("convnet3", "cifar10", 200),
+          ("resnet20", "cifar10", 100))  # the epsilons below leave some images right and some not
+RADII = {"mnist": {"Linf": 0.1, "L2": 1.2}, "cifar10": {"Linf": 1 / 255, "L2": 0.15}}
+
+
+def strong_rows(data_dir):
+    import torchattacks as ta
+
+    print("| network | norm, epsilon | n | Epsilon Lab: right, seconds | torchattacks: right, seconds |\n|---|---|---|---|---|")
+    for name, data, count in STRONG:
+        dataset, model = load(data, "test", data_directory(data_dir)), loading.load(name, best_device())
+        x, y = dataset.batch(slice(0, count))
+        x = x.contiguous()
+        for norm, eps in RADII[data].items():
+            def own(kind=Strong if norm == "Linf" else StrongL2, eps=eps):
+                for points in accuracy_curve(model, kind(steps=50, queries=500), dataset, (eps,), limit=count):
+                    pass
+                return points[0].correct
+
+            def theirs(norm=norm, eps=eps):
+                torch.manual_seed(0)
+                with torch.no_grad():
+                    left = (model(x).argmax(dim=1) == y).nonzero()[:, 0]
+                for attack in (ta.APGD(model, norm=norm, eps=eps, steps=50),
+                               ta.APGDT(model, norm=norm, eps=eps, steps=50, n_classes=10),
+                               ta.Square(model, norm=norm, eps=eps, n_queries=500)):
+                    if len(left):
+                        images = attack(x[left], y[left])
+                        with torch.no_grad():
+                            left = left[model(images).argmax(dim=1) == y[left]]
+                return len(left)
+
+            (ours, right), (other, reference) = timed(own), timed(theirs)
+            print(f"| {name} | {norm}, {eps:.4g} | {count} | {right}, {ours:.0f} s | {reference}, {other:.0f} s |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.attacks", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("pgd", "cw"))
+    parser.add_argument("what", choices=("pgd", "cw", "strong"))
     parser.add_argument("--data-dir", required=True, help="where MNIST is, in torchvision's layout")
     parser.add_argument("--checkpoint", help="weights for tutorial-cnn; the bundled ones by default")
     arguments = parser.parse_args()
     torchvision()  # before the libraries import it
+    if arguments.what == "strong":
+        strong_rows(arguments.data_dir)
+        return
     dataset = load("mnist", "test", data_directory(arguments.data_dir))
     ours = loading.load("tutorial-cnn", best_device(), arguments.checkpoint)
     plain = AsInTheTutorial().eval()

@@ -2,11 +2,12 @@
 import re
 
 import pytest
+from PIL import Image
 
 DIGIT = {"width": 28, "height": 28}
 EPSILON, QUALITY = ".slider.epsilon input", ".slider.quality input"
 MAIN = "[data-testid=stMain]"
-PAGES = ("/", "/curves", "/data")
+PAGES = ("/", "/compare?attacks=fgsm,fgm", "/targets?attack=fgsm", "/blackbox", "/curves", "/minimal", "/data")
 
 
 def named(page):
@@ -226,6 +227,35 @@ def test_a_phone_needs_no_sideways_scrolling(visit, path):
         assert overflow(page, selector)["right"] <= 0, selector
 
 
+def test_the_grid_of_targets_is_complete_and_a_row_can_be_kept(visit, tmp_path):
+    page = visit("/targets?attack=fgsm", panel=False)
+    page.wait_for_function("document.querySelectorAll('.tiles').length === 10", timeout=60_000)
+    assert page.locator(".tiles figure").count() == 100
+    with page.expect_download() as download:
+        page.locator("[data-testid=stDownloadButton] button").nth(3).click()
+    download.value.save_as(tmp_path / "row.png")
+    assert Image.open(tmp_path / "row.png").size == (10 * 28 * 4, 28 * 4)
+
+
+def test_searches_pixels_and_queries_over_a_set(visit):
+    page = visit("/blackbox", panel=False)
+    page.wait_for_selector(f"{MAIN} .attacks section:nth-child(2) img", timeout=60_000)
+    page.get_by_role("tab").nth(1).click()
+    page.wait_for_selector(f"{MAIN} .heatmaplayer image", state="attached", timeout=60_000)
+    page.get_by_role("tab").nth(2).click()
+    page.locator("[data-testid=stNumberInput] input >> visible=true").last.fill("5")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name=re.compile("Compute on 5")).click()
+    page.wait_for_selector(f"{MAIN} [data-testid=stDataFrame] >> visible=true", timeout=60_000)
+
+
+def test_minimal_epsilons_are_computed(visit):
+    page = visit("/minimal?n=20&attacks=fgsm,pgd", panel=False)
+    page.get_by_role("button", name=re.compile("Compute on 20")).click()
+    page.wait_for_selector(f"{MAIN} [data-testid=stDataFrame]", timeout=60_000)
+    assert page.locator(".js-plotly-plot .barlayer .trace").count() == 2
+
+
 def test_curves_are_computed(visit):
     page = visit("/curves?n=20&attacks=fgsm", panel=False)
     page.wait_for_selector(f"{MAIN} .js-plotly-plot, {MAIN} [data-testid=stAlert]")  # shipped curves, or none
@@ -257,4 +287,5 @@ def test_both_themes(visit, scheme):
     for link in page.locator("[data-testid=stTopNavLink]").all()[1:]:
         link.click()
         page.wait_for_selector(f"{MAIN} h1")
-        page.wait_for_selector(f"{MAIN} .js-plotly-plot, {MAIN} [data-testid=stAlert]")
+        page.wait_for_selector(", ".join(f"{MAIN} {part}" for part in (
+            ".js-plotly-plot", "[data-testid=stAlert]", ".tiles", ".attacks")))

@@ -19,7 +19,8 @@ ENGLISH = LANGUAGES["en"]
 SOURCES = sorted(DASHBOARD.rglob("*.py"))
 # Names and words that are spelt alike in two of the languages.
 ALIKE = re.compile(r"live\.(axisL2|original|png|defended|noise)|setting\.step_size|upload\.invert\.(auto|no)|own\.arch.*"
-                   r"|live\.no|control\.index|curves\.(norm|n)|page\..*|data\.(class|count)|data\.split\.test|class\..*")
+                   r"|control\.eps\.(linf|l2)|setting\.(rho|kind|population|pixels)|targets\.(original|download)"
+                   r"|minimal\.images|targets\.mode|blackbox\.pixels|choice\..*|attack\..*|live\.no|control\.index|curves\.(norm|n)|page\..*|data\.(class|count)|data\.split\.test|class\..*")
 SHOWING = {"title", "header", "subheader", "write", "markdown", "caption", "info", "success", "error", "warning", "button",
            "selectbox", "multiselect", "toggle", "slider", "number_input", "text_input", "popover", "expander", "toast"}
 
@@ -49,6 +50,7 @@ def test_errors_of_core_are_translated_and_the_english_is_cores():
 def test_registries_and_the_live_panel_have_their_words():
     needed = {f"setting.{each.name}{ending}" for kind in (*ATTACKS.values(), *DEFENSES.values())
               for each in settings_of(kind) if each.name != "eps" for ending in ("", ".help")}
+    needed |= {f"attack.{kind.title}" for kind in ATTACKS.values() if " " in kind.title.partition(" (")[0]}
     needed |= {f"live.{word}" for word in live.WORDS} | {f"class.{name}" for name in CIFAR10_CLASSES}
     assert needed - set(ENGLISH) == set()
 
@@ -75,7 +77,7 @@ def test_every_key_that_the_code_asks_for_exists_and_every_key_is_asked_for():
     keys, beginnings = asked()
     assert keys - beginnings - set(ENGLISH) == set()
     assert {b for b in beginnings if not any(key.startswith(b) for key in ENGLISH)} == set()
-    unused = {key for key in ENGLISH if key not in keys and not key.startswith((*beginnings, "class."))}
+    unused = {key for key in ENGLISH if key not in keys and not key.startswith((*beginnings, "class.", "attack.", "choice."))}
     assert unused == set()
 
 
