@@ -52,7 +52,7 @@ def render() -> None:
     places = {norm: st.empty() for norm in dict.fromkeys(ATTACKS[name].norm for name in names)}
     if start:
         _compute(dataset, network, keys, n, done, status, places)
-    _draw(dataset, keys, done, places)
+    _draw(dataset, keys, done, places, "last")
     _table(dataset, keys, done)
     link.write({"data": st.session_state[f"{PAGE}.data"], "model": st.session_state[f"{PAGE}.model"], "n": n,
                 "attacks": ",".join(names) or None})
@@ -72,7 +72,7 @@ def _compute(dataset: DataSet, network: controls.Network, keys: dict, n: int, do
             status.progress((k + len(done[key]) / n) / len(keys),
                             t("minimal.progress", name=title, done=len(done[key]), n=n))
             if time.monotonic() - drawn > 0.5:
-                _draw(dataset, keys, done, places)
+                _draw(dataset, keys, done, places, f"{name}.{len(done[key])}")
                 drawn = time.monotonic()
     status.empty()
 
@@ -82,8 +82,9 @@ def _top(dataset: DataSet, kind: type) -> float:
     return scale_for(dataset.shape, kind.norm).path[-1]
 
 
-def _draw(dataset: DataSet, keys: dict, done: dict, places: dict) -> None:
-    """One figure for each norm: histogram above, share of fooled images below."""
+def _draw(dataset: DataSet, keys: dict, done: dict, places: dict, turn: str) -> None:
+    """One figure for each norm: histogram above, share of fooled images below. `turn` tells apart what is drawn
+    several times in a run."""
     colours = {name: k for k, name in enumerate(keys)}
     for norm, place in places.items():
         series = [figures.Distances(attack_title(ATTACKS[name].title), colours[name], done[key])
@@ -95,7 +96,7 @@ def _draw(dataset: DataSet, keys: dict, done: dict, places: dict) -> None:
         axis = t("live.axis255") if scale.per_255 else t({"l2": "live.axisL2", "l0": "live.axisL0"}.get(norm, "live.axis"))
         place.plotly_chart(figures.distances(series, scale.path[-1], scale.per_255, t("minimal.chart"), axis,
                                              t("minimal.images"), t("minimal.fooled")),
-                           config={"displayModeBar": False}, alt=t("minimal.alt"))
+                           config={"displayModeBar": False}, alt=t("minimal.alt"), key=f"{PAGE}.chart.{norm}.{turn}")
 
 
 def _table(dataset: DataSet, keys: dict, done: dict) -> None:

@@ -232,7 +232,7 @@ def test_the_grid_of_targets_is_complete_and_a_row_can_be_kept(visit, tmp_path):
     page.wait_for_function("document.querySelectorAll('.tiles').length === 10", timeout=60_000)
     assert page.locator(".tiles figure").count() == 100
     with page.expect_download() as download:
-        page.locator("[data-testid=stDownloadButton] button").nth(3).click()
+        page.locator("[data-testid=stDownloadButton] button >> visible=true").nth(3).click()
     download.value.save_as(tmp_path / "row.png")
     assert Image.open(tmp_path / "row.png").size == (10 * 28 * 4, 28 * 4)
 
@@ -245,13 +245,13 @@ def test_searches_pixels_and_queries_over_a_set(visit):
     page.get_by_role("tab").nth(2).click()
     page.locator("[data-testid=stNumberInput] input >> visible=true").last.fill("5")
     page.keyboard.press("Enter")
-    page.get_by_role("button", name=re.compile("Compute on 5")).click()
+    page.get_by_role("button", name=re.compile(r"Compute on 5\b")).click()
     page.wait_for_selector(f"{MAIN} [data-testid=stDataFrame] >> visible=true", timeout=60_000)
 
 
 def test_minimal_epsilons_are_computed(visit):
     page = visit("/minimal?n=20&attacks=fgsm,pgd", panel=False)
-    page.get_by_role("button", name=re.compile("Compute on 20")).click()
+    page.get_by_role("button", name=re.compile(r"Compute on 20\b")).click()
     page.wait_for_selector(f"{MAIN} [data-testid=stDataFrame]", timeout=60_000)
     assert page.locator(".js-plotly-plot .barlayer .trace").count() == 2
 
