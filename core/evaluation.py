@@ -293,7 +293,8 @@ def one_of_each(model: nn.Module, dataset: DataSet, skip: int = 0) -> np.ndarray
     return np.array(found, int)
 
 
-def towards_each(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, classes: int, *, seed: int = 0) -> AttackResult:
+def towards_each(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, classes: int, *,
+                 seed: int = 0) -> AttackResult:
     """One image x [1, C, H, W] steered towards each class: row k of the result has target k. Its own class too, where
     an attack has nothing to do."""
     goals = torch.arange(classes, device=x.device)

@@ -82,7 +82,8 @@ def _grid(subjects: list[controls.Subject], dataset: DataSet, network: controls.
         reached, tried = reached + sum(bool(result.success[c]) for c in aimed), tried + len(aimed)
         distances += [float(result.l2[c]) for c in aimed if result.success[c]]
         row, button = st.columns([19, 2], vertical_alignment="center")
-        row.html(tiles.table([(f"{names[own]} →" if own is not None else "→", list(_cells(result, images, names, own)))], 58))
+        head = f"{names[own]} →" if own is not None else "→"
+        row.html(tiles.table([(head, list(_cells(result, images, names, own)))], 58))
         button.download_button(t("targets.download"), tiles.strip(list(images)), f"epsilon-lab-targets-{k}.png",
                                "image/png", icon=":material/download:", key=f"{PAGE}.row.{k}", type="tertiary",
                                help=t("targets.download.help"))

@@ -13,7 +13,6 @@ targets) and Square (500 queries), one after the other on what is left: ours and
 """
 import argparse
 import os
-import platform
 import time
 from pathlib import Path
 
