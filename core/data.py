@@ -7,7 +7,7 @@ name its classes, as a list of strings. It is EPSILON_LAB_DATA, or `data/` besid
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ SAMPLES = ROOT / "assets" / "samples"
 DIGITS = tuple("0123456789")
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASSES = {"mnist": DIGITS, "cifar10": CIFAR10_CLASSES}
+PARTS = {"mnist-37": ("mnist", (3, 7))}  # data sets that are some classes of another
 OFFICIAL = {  # name -> class in torchvision.datasets, and its folder in a data directory
     "mnist": ("MNIST", "MNIST/raw"),
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
@@ -57,6 +58,11 @@ class DataSet:
         """(C, H, W) of one image as a network sees it."""
         return SHAPES[self.images.shape[1]]
 
+    def only(self, labels: tuple[int, ...]) -> "DataSet":
+        """The images of these classes; all of them for an empty tuple."""
+        keep = np.isin(self.labels, labels) if labels else slice(None)
+        return replace(self, images=self.images[keep], labels=self.labels[keep])
+
     def batch(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
         """Images float32 [n, C, H, W] in [0, 1] and labels int64 [n] at `indices` (a slice or integers)."""
         images = self.images[indices]
@@ -92,7 +98,10 @@ def available(directory: Path) -> list[Entry]:
         # macOS leaves ._NAME.npz beside NAME.npz on foreign disks: no data sets
         if name and split and not name.startswith(".") and (name, split) not in taken:
             entries.append(Entry(name, split, "npz", path))
-    return entries
+    here = {(entry.name, entry.split) for entry in entries}
+    parts = [replace(entry, name=name) for name, (whole, _) in PARTS.items() for entry in entries
+             if entry.name == whole and (name, entry.split) not in here]
+    return entries + parts
 
 
 def load(name: str, split: str, directory: Path) -> DataSet:
@@ -102,6 +111,12 @@ def load(name: str, split: str, directory: Path) -> DataSet:
     if entry is None:
         raise UserError("data.missing", name=name, split=split,
                         available=", ".join(f"{e.name} ({e.split})" for e in entries))
+    if name in PARTS and not entry.path.name.startswith(f"{name}_"):  # else it is a file of that name
+        whole, labels = PARTS[name]
+        part = replace(load(whole, split, directory).only(labels), name=name)
+        if not len(part):
+            raise UserError("data.bad_file", path=entry.path, reason=f"it has no images of {labels}")
+        return part
     images, labels = (_read_official if entry.source == "torchvision" else _read_npz)(entry)
     _require_contract(entry, images, labels)
     labels = labels.astype(np.int64)

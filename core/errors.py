@@ -22,8 +22,11 @@ MESSAGES = {
     "model.unknown": "There is no model called {name}; choose one of: {available}.",
     "model.does_not_fit": "{model} expects {expected} images of {classes} classes, {data} has {given} of "
                           "{given_classes}.",
+    "model.labels": "{model} knows only {names}, and {data} has other classes too; choose images of these classes "
+                    "(mnist-37 for 3 and 7).",
     "model.weights_missing": "The weights of {name} are missing ({path}); "
                              "fetch the file again or run `python -m core.training {name}`.",
+    "model.weights_damaged": "The weights of {name} ({path}) are not those of its card; fetch the file again.",
     "checkpoint.missing": "The checkpoint {path} does not exist.",
     "checkpoint.unreadable": "{name} is no checkpoint that can be read; save the model's state_dict as "
                              ".safetensors or .pth.",

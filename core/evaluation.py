@@ -154,6 +154,9 @@ def require_fit(card: ModelCard, dataset: DataSet, classes: int = 10) -> None:
         raise UserError("model.does_not_fit", model=card.title, expected="x".join(map(str, card.shape[1:])),
                         classes=classes, data=dataset.name, given="x".join(map(str, dataset.shape[1:])),
                         given_classes=given)
+    if card.labels and not np.isin(dataset.labels, card.labels).all():
+        raise UserError("model.labels", model=card.title, names=", ".join(dataset.classes[k] for k in card.labels),
+                        data=dataset.name)
 
 
 def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons: Sequence[float], *,

@@ -17,7 +17,7 @@ from core.images import as_seen, read_upload
 from core.models.cards import MODELS, ModelCard
 from core.settings import Setting, settings_of
 from dashboard import cache
-from dashboard.i18n import attack_title, choice_name, class_name, explain, number, t
+from dashboard.i18n import attack_title, choice_name, class_name, explain, network_title, number, t
 from dashboard.picker import picker
 
 THUMBNAILS = 24
@@ -64,9 +64,9 @@ def data_sets() -> dict[str, data.Entry]:
 def data_title(name: str) -> str:
     """'MNIST · held-out digits', 'CIFAR-10 · test', or a user's own name and split."""
     base, _, split = name.rpartition("/")
-    known = {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(base, base)
+    known = {"mnist": "MNIST", "cifar10": "CIFAR-10", "mnist-37": t("data.mnist-37")}.get(base, base)
     if split == "sample":
-        return f"{known} · {t('data.sample.' + base)}"
+        return f"{known} · {t('data.sample.' + ('cifar10' if base == 'cifar10' else 'mnist'))}"
     return f"{known} · {t('data.split.' + split) if split in ('train', 'test') else split}"
 
 
@@ -162,8 +162,10 @@ def model_menu(page: str, dataset: DataSet) -> Network | None:
 
 
 def model_names(dataset: DataSet) -> list[str]:
-    """The networks that read images of this size: the shipped ones, then the user's checkpoints."""
-    return [*(n for n, card in MODELS.items() if card.shape == dataset.shape and card.weights.is_file()),
+    """The networks that read images of this size and know their classes: the shipped ones, then the user's
+    checkpoints."""
+    return [*(n for n, card in MODELS.items() if card.shape == dataset.shape and card.weights.is_file()
+              and (not card.labels or np.isin(dataset.labels, card.labels).all())),
             *(n for n, own in _own().items() if MODELS[own["architecture"]].shape == dataset.shape)]
 
 
@@ -174,15 +176,15 @@ def network(name: str) -> Network | None:
         if own:
             module = cache.model(own["architecture"], own["digest"], own["mean"], own["std"], _content=own["content"])
             return Network(MODELS[own["architecture"]], module, (own["digest"], own["mean"], own["std"]), name)
-        return Network(MODELS[name], cache.model(name), (name,), MODELS[name].title)
+        return Network(MODELS[name], cache.model(name), (name,), network_title(MODELS[name]))
     except UserError as error:
         st.error(explain(error), icon=":material/error:")
         return None
 
 
 def model_title(name: str) -> str:
-    """'LeNet-5 · 99.4 %', or the file name of a user's own checkpoint."""
-    return MODELS[name].title if name in MODELS else name
+    """A network's name in the user's language, or the file name of a user's own checkpoint."""
+    return network_title(MODELS[name]) if name in MODELS else name
 
 
 def weights_of(name: str) -> str:
@@ -197,7 +199,7 @@ def _own() -> dict[str, dict]:
 
 def _own_checkpoint(page: str, dataset: DataSet) -> None:
     cards = [card for card in MODELS.values() if card.shape == dataset.shape]
-    card = st.selectbox(t("own.architecture"), cards, format_func=lambda c: c.title, key=f"{page}.own.architecture")
+    card = st.selectbox(t("own.architecture"), cards, format_func=network_title, key=f"{page}.own.architecture")
     file = st.file_uploader(t("own.file"), ["safetensors", "pth", "pt"], key=f"{page}.own.file")
     channels = card.shape[0]
     mean = st.text_input(t("own.mean"), ", ".join(map(str, card.mean)), key=f"{page}.own.mean.{card.name}")

@@ -111,8 +111,20 @@ def test_available_lists_own_files_and_leaves_the_rest(tmp_path):
     (tmp_path / "notes_test.txt").write_text("no data set")
     assert [(e.name, e.split, e.source) for e in available(tmp_path)] == [
         ("mnist", "sample", "bundled"), ("cifar10", "sample", "bundled"),
-        ("fashion_v2", "test", "npz"), ("mnist", "test", "npz")]
+        ("fashion_v2", "test", "npz"), ("mnist", "test", "npz"),
+        ("mnist-37", "sample", "bundled"), ("mnist-37", "test", "npz")]
     assert len(load("fashion_v2", "test", tmp_path)) == 4
+
+
+def test_three_and_seven_are_a_part_of_mnist(tmp_path):
+    part, whole = load("mnist-37", "sample", tmp_path), load("mnist", "sample", tmp_path)
+    assert part.name == "mnist-37" and set(part.labels) == {3, 7} and part.classes == whole.classes
+    assert len(part) == np.isin(whole.labels, (3, 7)).sum() == 1000
+    assert (part.images[0] == whole.images[np.isin(whole.labels, (3, 7))][0]).all()
+    save(tmp_path, "mnist_test.npz", labels=np.array([0, 1, 2, 4], np.uint8))
+    refused("data.bad_file", load, "mnist-37", "test", tmp_path)
+    save(tmp_path, "mnist-37_own.npz")
+    assert len(load("mnist-37", "own", tmp_path)) == 4
 
 
 # the npz contract

@@ -5,10 +5,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from core.attacks.base import Smallest, fooled
+from core.attacks.base import Smallest, margin
 from core.norms import per_image
 from core.settings import setting
 
+FIRM = 2e-4  # logits by which an image must be across: in another batch the network rounds in another way
 
 @dataclass(frozen=True)
 class DeepFool(Smallest):
@@ -36,7 +37,7 @@ class DeepFool(Smallest):
         for k in range(self.steps):
             goals = None if target is None else target[rows]
             logits, slopes = _jacobian(model, adversarial[rows])
-            going = ~fooled(logits, y[rows], goals)
+            going = margin(logits, y[rows], goals) > -FIRM
             if not going.any():
                 break
             rows, logits, slopes = rows[going], logits[going], slopes[going]
@@ -65,6 +66,6 @@ def _to_the_boundary(logits: Tensor, slopes: Tensor, y: Tensor, target: Tensor |
     distances[every, y] = torch.inf
     nearest = distances.argmin(dim=1) if target is None else target
     # A little more than the distance: where a step lands on the boundary itself nothing would move any more.
-    size = (leads[every, nearest] + 1e-4) / lengths[every, nearest].clamp_min(1e-12) ** 2
+    size = (leads[every, nearest] + 2 * FIRM) / lengths[every, nearest].clamp_min(1e-12) ** 2
     step = per_image(size, slopes[:, 0]) * slopes[every, nearest]
     return torch.where(per_image(lengths[every, nearest] > 1e-12, step), step, 0)

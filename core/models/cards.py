@@ -9,9 +9,16 @@ from torch import nn
 
 from core.data import ROOT
 from core.models.convnet import ConvNet3
+from core.models.convnet6 import ConvNet6
+from core.models.ensemble import Ensemble
+from core.models.googlenet import googlenet
 from core.models.lenet import LeNet5
+from core.models.linear import SoftmaxRegression, ThreeOrSeven
+from core.models.maxout import Maxout
+from core.models.rbf import RBF
 from core.models.resnet import ResNet
 from core.models.tutorial_cnn import TutorialCNN
+from core.models.wide_cnn import WideCNN
 
 WEIGHTS = ROOT / "assets" / "weights"
 
@@ -29,6 +36,7 @@ class ModelCard:
     paper: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    labels: tuple[int, ...] = ()  # the classes that it can name, where these are not all of the data set's
 
     @property
     def weights(self) -> Path:
@@ -36,8 +44,8 @@ class ModelCard:
 
     @functools.cached_property
     def measured(self) -> dict:
-        """The .json beside the weights: recipe, seed, wall time, data, accuracy with n and interval, SHA-256.
-        Empty for a network that has not been trained yet."""
+        """The .json beside the weights: recipe, seed, wall time, data, SHA-256, clean and robust accuracy with n and
+        interval. Empty for a network that has not been trained yet."""
         path = self.weights.with_suffix(".json")
         return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
@@ -46,13 +54,58 @@ GREY, PHOTO = (1, 28, 28), (3, 32, 32)
 MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
+PLAIN_MEAN, PLAIN_STD = (0.0,), (1.0,)
+ADVERSARIAL = "https://arxiv.org/abs/1412.6572"
+MADRY = "https://arxiv.org/abs/1706.06083"
+LENET = "http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf"
+RESNET = "https://arxiv.org/abs/1512.03385"
+MAXOUT = "https://arxiv.org/abs/1302.4389"
+
+
+def _digits(name, title, build, parameters, paper, mean=MNIST_MEAN, std=MNIST_STD, **more) -> ModelCard:
+    return ModelCard(name, title, "mnist", GREY, build, parameters, paper, mean, std, **more)
+
+
+def _pixels(name, title, build, parameters, paper, **more) -> ModelCard:
+    """A network that reads pixels as they are, so that its weights are in units of pixels."""
+    return _digits(name, title, build, parameters, paper, PLAIN_MEAN, PLAIN_STD, **more)
+
+
+def _photos(name, title, build, parameters, paper) -> ModelCard:
+    return ModelCard(name, title, "cifar10", PHOTO, build, parameters, paper, CIFAR10_MEAN, CIFAR10_STD)
+
+
+_DEEPER = {2: 150_978, 4: 282_562, 6: 414_146, 10: 677_314, 20: 1_335_234}
+
 MODELS: dict[str, ModelCard] = {card.name: card for card in (
-    ModelCard("tutorial-cnn", "Tutorial CNN", "mnist", GREY, TutorialCNN, 21_840,
-              "https://docs.pytorch.org/tutorials/beginner/fgsm_tutorial.html", (0.0,), (1.0,)),
-    ModelCard("lenet5", "LeNet-5", "mnist", GREY, LeNet5, 61_706,
-              "http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf", MNIST_MEAN, MNIST_STD),
-    ModelCard("convnet3", "ConvNet-3", "cifar10", PHOTO, ConvNet3, 437_066,
-              "https://arxiv.org/abs/1412.6806", CIFAR10_MEAN, CIFAR10_STD),
-    ModelCard("resnet20", "ResNet-20", "cifar10", PHOTO, ResNet, 269_722,
-              "https://arxiv.org/abs/1512.03385", CIFAR10_MEAN, CIFAR10_STD),
+    _pixels("tutorial-cnn", "Tutorial CNN", TutorialCNN, 21_840,
+            "https://docs.pytorch.org/tutorials/beginner/fgsm_tutorial.html"),
+    _digits("lenet5", "LeNet-5", LeNet5, 61_706, LENET),
+    *(_digits(f"lenet5-{extra}", f"LeNet-5 + {extra} layers", functools.partial(LeNet5, extra), count, LENET)
+      for extra, count in _DEEPER.items()),
+    *(_digits(f"lenet5-e{epochs}", f"LeNet-5, {epochs} epochs", LeNet5, 61_706, LENET)
+      for epochs in (5, 10, 50, 100, 200)),
+    _digits("lenet5-fgsm", "LeNet-5, FGSM-trained", LeNet5, 61_706, ADVERSARIAL),
+    _digits("lenet5-pgd", "LeNet-5, PGD-trained", LeNet5, 61_706, MADRY),
+    _digits("cnn-pgd", "Wide CNN, PGD-trained", WideCNN, 821_706, MADRY),
+    _digits("lenet5-ensemble", "5 x LeNet-5", functools.partial(Ensemble, LeNet5, 5), 308_530, ADVERSARIAL),
+    _digits("resnet20-mnist", "ResNet-20 (digits)", functools.partial(ResNet, channels=1), 269_434, RESNET),
+    _digits("googlenet", "GoogLeNet", googlenet, 5_603_882, "https://arxiv.org/abs/1409.4842"),
+    _pixels("softmax", "Softmax regression", SoftmaxRegression, 7_850, ADVERSARIAL),
+    _pixels("softmax-l1", "Softmax regression, L1 penalty", SoftmaxRegression, 7_850, ADVERSARIAL),
+    _pixels("softmax-fgsm-25", "Softmax regression, FGSM .25", SoftmaxRegression, 7_850, ADVERSARIAL),
+    _pixels("softmax-fgsm-30", "Softmax regression, FGSM .3", SoftmaxRegression, 7_850, ADVERSARIAL),
+    _pixels("logistic37", "Logistic regression, 3 or 7", ThreeOrSeven, 785, ADVERSARIAL, labels=(3, 7)),
+    _pixels("logistic37-worst", "Logistic regression, 3 or 7, worst case", ThreeOrSeven, 785, ADVERSARIAL,
+            labels=(3, 7)),
+    _pixels("maxout", "Maxout", Maxout, 1_233_610, MAXOUT),
+    _pixels("maxout-adversarial", "Maxout, adversarial loss", Maxout, 1_233_610, ADVERSARIAL),
+    _pixels("maxout-augmented", "Maxout, FGSM images added", Maxout, 1_233_610, ADVERSARIAL),
+    _pixels("rbf", "RBF network", RBF, 238_510, ADVERSARIAL),
+    _photos("lenet5-cifar", "LeNet-5 (RGB)", functools.partial(LeNet5, channels=3), 62_006, LENET),
+    _photos("convnet3", "ConvNet-3", ConvNet3, 437_066, "https://arxiv.org/abs/1412.6806"),
+    _photos("convnet3-fgsm", "ConvNet-3, FGSM-trained", ConvNet3, 437_066, "https://arxiv.org/abs/2001.03994"),
+    _photos("convnet3-pgd", "ConvNet-3, PGD-trained", ConvNet3, 437_066, MADRY),
+    _photos("convnet6-bn", "ConvNet-6 with batch norm", ConvNet6, 551_466, "https://arxiv.org/abs/1502.03167"),
+    _photos("resnet20", "ResNet-20", ResNet, 269_722, RESNET),
 )}

@@ -1,5 +1,6 @@
 """Networks ready to use: weights read safely, normalisation inside, parameters frozen."""
 import contextlib
+import hashlib
 import io
 import os
 import pickle
@@ -16,7 +17,7 @@ from torch import nn
 from core.errors import UserError
 from core.models.cards import MODELS, ModelCard
 
-LIMIT = 200  # MB a checkpoint may take in memory; the largest network here takes 2
+LIMIT = 200  # MB a checkpoint may take in memory; the largest network here takes 22
 
 
 class Classifier(nn.Module):
@@ -47,13 +48,18 @@ def load(name: str, device: torch.device | str = "cpu", checkpoint: bytes | str 
     `checkpoint` is a user's own file (a path, or its bytes) for the architecture of `name`; `mean` and `std`
     are what it was trained with, the card's by default. Raises UserError for an unknown name, a file that
     is damaged, unsafe or of another architecture, or a normalisation of the wrong length.
+    The shipped weights must be those of the card.
     """
     card = card_named(name)
     if checkpoint is None:
         if not card.weights.is_file():
             raise UserError("model.weights_missing", name=name, path=card.weights)
-        checkpoint = card.weights
-    label = "checkpoint" if isinstance(checkpoint, bytes) else Path(checkpoint).name
+        checkpoint = card.weights.read_bytes()
+        if hashlib.sha256(checkpoint).hexdigest() != card.measured.get("sha256"):
+            raise UserError("model.weights_damaged", name=name, path=card.weights)
+        label = card.weights.name
+    else:
+        label = "checkpoint" if isinstance(checkpoint, bytes) else Path(checkpoint).name
     network = card.build()
     fill(network, read_tensors(checkpoint, label), label, card.title)
     classifier = Classifier(network, *_normalisation(card, mean, std))

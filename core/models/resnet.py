@@ -24,19 +24,19 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """6n + 2 layers in three stages of 16, 32, 64 channels; n = 3 is ResNet-20: 269,722 parameters. Logits out.
+    """6n + 2 layers in three stages of w, 2w, 4w channels; n = 3, w = 16 is ResNet-20: 269,722 parameters on RGB.
 
-    Layer names are those of the widely used public CIFAR-10 checkpoints (layer1.0.conv1 ..., linear).
+    Logits out. Layer names are those of the widely used public CIFAR-10 checkpoints (layer1.0.conv1 ..., linear).
     """
 
-    def __init__(self, blocks: int = 3):
+    def __init__(self, blocks: int = 3, width: int = 16, channels: int = 3):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, kernel_size=3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = self._stage(blocks, 16, 16, stride=1)
-        self.layer2 = self._stage(blocks, 16, 32, stride=2)
-        self.layer3 = self._stage(blocks, 32, 64, stride=2)
-        self.linear = nn.Linear(64, 10)
+        self.conv1 = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = self._stage(blocks, width, width, stride=1)
+        self.layer2 = self._stage(blocks, width, 2 * width, stride=2)
+        self.layer3 = self._stage(blocks, 2 * width, 4 * width, stride=2)
+        self.linear = nn.Linear(4 * width, 10)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight)

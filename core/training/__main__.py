@@ -1,98 +1,87 @@
-"""`python -m core.training NAME [--data-dir D]`: train, resume, and write the weights and their card."""
+"""The networks of assets/weights in the shell.
+
+    python -m core.training NAME [--data-dir D]     train one, or go on where it stopped; write weights and card
+    python -m core.training --list                  name, data, parameters, accuracies
+    python -m core.training --check                 measure all cards again; fails if one differs by more than its interval
+"""
 import argparse
-import hashlib
 import json
-import os
-import platform
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 
-import safetensors.torch
-import torch
-
-from core.data import ROOT, DataSet, data_directory, held_out, load
-from core.device import best_device, device_name
+from core.data import ROOT, data_directory
 from core.errors import UserError
-from core.models.cards import ModelCard
-from core.models.loading import Classifier, card_named
-from core.statistics import wilson
-from core.training.loop import train
+from core.models.cards import MODELS, ModelCard
+from core.models.loading import card_named
+from core.training.check import check
 from core.training.recipes import RECIPES
+from core.training.run import reproduce, write_measured
 
 
-def count_correct(model: torch.nn.Module, dataset: DataSet, device: torch.device, batch_size: int = 500) -> int:
-    """How many images of a data set the model names right, in float32."""
-    correct = 0
-    for start in range(0, len(dataset), batch_size):
-        x, y = dataset.batch(slice(start, start + batch_size))
-        with torch.no_grad():
-            correct += (model(x.to(device)).argmax(1).cpu() == y).sum().item()
-    return correct
+def listing() -> str:
+    """The table of --list."""
+    rows = [("name", "data", "parameters", "clean", "FGSM", "PGD-20", "strong", "at eps (L-inf)")]
+    for card in MODELS.values():
+        score = card.measured.get("accuracy")
+        robust = card.measured.get("robust", [])
+        eps = max((line["eps"] for line in robust), default=None)
+        by_attack = {line["attack"]: f"{line['accuracy']:.2%}" for line in robust if line["eps"] == eps}
+        rows.append((card.name, card.dataset, f"{card.parameters:,}", f"{score['accuracy']:.2%}" if score else "not yet",
+                     *(by_attack.get(attack, "") for attack in ("fgsm", "pgd", "strong")),
+                     f"{eps:.4g}" if eps else ""))
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join("  ".join(part.ljust(width) if k < 2 else part.rjust(width)
+                               for k, (part, width) in enumerate(zip(row, widths))) for row in rows)
 
 
-def accuracy(model: torch.nn.Module, dataset: DataSet, device: torch.device) -> dict:
-    """Clean accuracy as a card states it: correct, n, share and 95 % Wilson interval."""
-    correct, n = count_correct(model, dataset, device), len(dataset)
-    low, high = wilson(correct, n)
-    return {"split": dataset.split, "correct": correct, "n": n, "accuracy": correct / n, "low": low, "high": high}
-
-
-def reproduce(card: ModelCard, directory: Path, runs: Path, compiled: bool = False) -> dict:
-    """Train `card` by its recipe on the official training set and write its weights and .json card."""
-    recipe, device = RECIPES[card.name], best_device()
-    train_set, test_set = load(card.dataset, "train", directory), load(card.dataset, "test", directory)
-    sample = load(card.dataset, "sample", directory)
-    keep = ~held_out(card.dataset, train_set.images)
-    images = train_set.images[keep]
-    x = torch.from_numpy(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2).copy())
-    y = torch.from_numpy(train_set.labels[keep])
-    torch.manual_seed(recipe.seed)
-    model = Classifier(card.build(), card.mean, card.std)
-    print(f"{card.name}: {len(y)} images, {(~keep).sum()} held out, {recipe.epochs} epochs on {device_name(device)}")
-    history = runs / f"{card.name}.jsonl"
-    for record in train(model, x, y, recipe, device, runs / f"{card.name}.pt", compiled):
-        with history.open("a") as log:
-            log.write(json.dumps(record) + "\n")
-        print(f"epoch {record['epoch']:3d}  loss {record['loss']:.4f}  "
-              f"train accuracy {record['train_accuracy']:.4f}  {record['seconds']:.1f} s", flush=True)
-    saved = torch.load(runs / f"{card.name}.pt", weights_only=True)
-    seconds = sum(record["seconds"] for record in saved["history"])
-    model.eval()
-    tensors = {key: value.detach().cpu().contiguous() for key, value in model.network.state_dict().items()}
-    content = safetensors.torch.save(tensors)
-    facts = {
-        "name": card.name, "title": card.title, "paper": card.paper, "licence": "MIT",
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "data": {"name": card.dataset, "trained_on": len(y), "held_out": int((~keep).sum())},
-        "recipe": asdict(recipe), "precision": "bfloat16 autocast in training, float32 in evaluation",
-        "seconds": round(seconds), "trained": time.strftime("%Y-%m-%d"),
-        "machine": f"{device_name(device)}, {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
-        "accuracy": accuracy(model, test_set, device), "sample_accuracy": accuracy(model, sample, device),
-    }
-    card.weights.write_bytes(content)
-    card.weights.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
-    return facts
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m core.training", description=__doc__)
-    parser.add_argument("name", choices=RECIPES)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m core.training", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECIPES))
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--check", action="store_true", help="all networks, or those named")
+    parser.add_argument("--measure", action="store_true", help="measure anew and write the card, without training")
     parser.add_argument("--data-dir", help="where the official data is (default: EPSILON_LAB_DATA, or data/)")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="logs and checkpoints to resume from")
     parser.add_argument("--compile", action="store_true", help="a quarter faster; needs a C++ compiler")
-    arguments = parser.parse_args()
+    return parser
+
+
+def _one(card: ModelCard, arguments: argparse.Namespace) -> None:
+    directory = data_directory(arguments.data_dir)
+    if arguments.measure:
+        facts = write_measured(card, {key: value for key, value in card.measured.items()}, directory, _say)
+    else:
+        facts = reproduce(card, directory, arguments.runs, arguments.compile, _say)
+    score = facts["accuracy"]
+    _say(f"{facts['name']}: {facts['parameters']} parameters, {score['correct']} of {score['n']} test images right "
+         f"= {score['accuracy']:.2%} (95 %: {score['low']:.2%} to {score['high']:.2%})")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.list:
+        _say(listing())
+        return 0
+    if not arguments.names and not arguments.check:
+        parser.error("name a network, or --list, or --check")
     try:
-        facts = reproduce(card_named(arguments.name), data_directory(arguments.data_dir), arguments.runs,
-                          arguments.compile)
+        cards = [card_named(name) for name in arguments.names]
+        if arguments.check:
+            cards = cards or [card for card in MODELS.values() if card.weights.is_file()]
+            return check(cards, data_directory(arguments.data_dir), _say)
+        for card in cards:
+            _one(card, arguments)
     except UserError as error:
         print(f"core.training: {error}", file=sys.stderr)
         return 2
-    score = facts["accuracy"]
-    print(f"{facts['name']}: {facts['parameters']} parameters, {score['correct']} of {score['n']} test images right "
-          f"= {score['accuracy']:.2%} (95 %: {score['low']:.2%} to {score['high']:.2%})")
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -46,6 +46,11 @@ def attack_title(title: str) -> str:
     return catalogue(language()).get(f"attack.{title}", title)
 
 
+def network_title(card) -> str:
+    """The name of a network of MODELS: words are translated, names such as ResNet-20 stay as they are."""
+    return catalogue(language()).get(f"network.{card.title}", card.title)
+
+
 def choice_name(choice: str) -> str:
     """A choice among a setting's; names of the field, such as 4:2:0, are the same everywhere."""
     return catalogue(language()).get(f"choice.{choice}", choice)

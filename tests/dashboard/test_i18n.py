@@ -10,6 +10,7 @@ from core.attacks import ATTACKS
 from core.data import CIFAR10_CLASSES
 from core.defenses import DEFENSES
 from core.errors import MESSAGES
+from core.models.cards import MODELS
 from core.settings import settings_of
 from dashboard import live
 
@@ -21,6 +22,7 @@ SOURCES = sorted(DASHBOARD.rglob("*.py"))
 ALIKE = re.compile(r"live\.(axisL2|original|png|defended|noise)|setting\.step_size|upload\.invert\.(auto|no)|own\.arch.*"
                    r"|control\.eps\.(linf|l2)|setting\.(rho|kind|population|pixels)|targets\.(original|download)"
                    r"|minimal\.images|targets\.mode|blackbox\.pixels|choice\..*|attack\..*|live\.no|control\.index|curves\.(norm|n)|page\..*|data\.(class|count)|data\.split\.test|class\..*")
+NAMES = {"5 x LeNet-5", "LeNet-5 (RGB)"}  # titles of networks without a word to translate
 SHOWING = {"title", "header", "subheader", "write", "markdown", "caption", "info", "success", "error", "warning", "button",
            "selectbox", "multiselect", "toggle", "slider", "number_input", "text_input", "popover", "expander", "toast"}
 
@@ -51,8 +53,10 @@ def test_registries_and_the_live_panel_have_their_words():
     needed = {f"setting.{each.name}{ending}" for kind in (*ATTACKS.values(), *DEFENSES.values())
               for each in settings_of(kind) if each.name != "eps" for ending in ("", ".help")}
     needed |= {f"attack.{kind.title}" for kind in ATTACKS.values() if " " in kind.title.partition(" (")[0]}
+    needed |= {f"network.{card.title}" for card in MODELS.values() if " " in card.title and card.title not in NAMES}
     needed |= {f"live.{word}" for word in live.WORDS} | {f"class.{name}" for name in CIFAR10_CLASSES}
     assert needed - set(ENGLISH) == set()
+    assert {key for key in ENGLISH if key.startswith("network.")} <= {f"network.{card.title}" for card in MODELS.values()}
 
 
 def asked() -> tuple[set[str], set[str]]:
@@ -77,7 +81,7 @@ def test_every_key_that_the_code_asks_for_exists_and_every_key_is_asked_for():
     keys, beginnings = asked()
     assert keys - beginnings - set(ENGLISH) == set()
     assert {b for b in beginnings if not any(key.startswith(b) for key in ENGLISH)} == set()
-    unused = {key for key in ENGLISH if key not in keys and not key.startswith((*beginnings, "class.", "attack.", "choice."))}
+    unused = {key for key in ENGLISH if key not in keys and not key.startswith((*beginnings, "class.", "attack.", "choice.", "network."))}
     assert unused == set()
 
 
