@@ -14,7 +14,7 @@ STYLE = """<style>
 .tiles img { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; border-radius: 3px; }
 .tiles figcaption, .tiles span { line-height: 19px; padding-top: 2px; text-align: center; white-space: nowrap;
   overflow: hidden; text-overflow: ellipsis; opacity: 0.75; }
-.tiles .changed { font-weight: 700; opacity: 1; color: #c8481c; }
+.tiles .changed { font-weight: 700; opacity: 1; color: color-mix(in srgb, #e8551f 82%, currentColor); }
 .attacks { display: grid; grid-template-columns: repeat(auto-fill, minmax(165px, 1fr)); gap: 20px 22px; font-size: 15px;
   font-variant-numeric: tabular-nums; }
 .attacks section { max-width: 260px; }
@@ -23,7 +23,7 @@ STYLE = """<style>
 .attacks img, .attacks i { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; margin-bottom: 10px;
   border-radius: 4px; box-shadow: 0 0 0 1px rgba(128, 128, 128, 0.25); }
 .attacks p { margin: 0; line-height: 22px; opacity: 0.8; }
-.attacks .changed { font-weight: 700; opacity: 1; color: #c8481c; font-size: 16px; }
+.attacks .changed { font-weight: 700; opacity: 1; color: color-mix(in srgb, #e8551f 82%, currentColor); font-size: 16px; }
 .tiles .head { align-self: center; text-align: right; padding-right: 6px; opacity: 1; font-weight: 600; }
 </style>"""
 

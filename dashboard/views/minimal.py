@@ -18,6 +18,7 @@ from dashboard.i18n import attack_title, number, t
 TITLE, ICON, URL = "page.minimal", ":material/align_horizontal_left:", "minimal"
 PAGE = "minimal"
 TOLERANCE = 1e-3
+FIRST = ["fgsm", "pgd", "noise"]
 
 
 def render() -> None:
@@ -26,7 +27,7 @@ def render() -> None:
                         "model": (f"{PAGE}.model", link.one_of(MODELS)), "n": (f"{PAGE}.n", link.between(int, 1, 60_000)),
                         "attacks": (f"{PAGE}.attacks", link.several(ATTACKS))})
     controls.take_own_checkpoint(PAGE)
-    st.session_state.setdefault(f"{PAGE}.attacks", ["fgsm", "pgd", "noise"])
+    st.session_state.setdefault(f"{PAGE}.attacks", list(FIRST))
     st.title(t("minimal.title"))
     st.caption(t("minimal.how"))
     with st.sidebar:
@@ -50,7 +51,9 @@ def render() -> None:
     done = st.session_state.setdefault(f"{PAGE}.done", {})
     keys = {name: (network.key, f"{dataset.name}/{dataset.split}", name, settings[ATTACKS[name]]) for name in names}
     places = {norm: st.empty() for norm in dict.fromkeys(ATTACKS[name].norm for name in names)}
-    if start:
+    fresh = not st.session_state.get(f"{PAGE}.visited") and names == FIRST and n <= 200  # seconds: nobody need press
+    st.session_state[f"{PAGE}.visited"] = True
+    if start or fresh:
         _compute(dataset, network, keys, n, done, status, places)
     _draw(dataset, keys, done, places, "last")
     _table(dataset, keys, done)
