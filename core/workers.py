@@ -20,14 +20,14 @@ def side_by_side(work: Callable[[Item], Result], items: Iterable[Item], device: 
     if threads == 1:
         yield from map(work, items)
         return
-    pool = ThreadPoolExecutor(threads, initializer=_compute_alone)
+    pool = ThreadPoolExecutor(threads, initializer=compute_alone)
     try:
         yield from pool.map(work, items)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _compute_alone() -> None:
+def compute_alone() -> None:
     """One torch thread for this Python thread, and for it alone.
 
     `torch.set_num_threads` also sets what threads start with that torch has not seen yet; another thread sets that

@@ -10,6 +10,7 @@ ICON = Path(__file__).with_name("icon.png")  # a material icon would be fetched 
 st.set_page_config(page_title="Epsilon Lab", page_icon=ICON, layout="wide", initial_sidebar_state=320)
 
 from dashboard import shell  # noqa: E402
-from dashboard.views import blackbox, compare, curves, data, explore, minimal, targets  # noqa: E402
+from dashboard.views import (  # noqa: E402
+    blackbox, compare, curves, data, explore, minimal, networks, targets, train)
 
-shell.run([explore, compare, targets, blackbox, curves, minimal, data])
+shell.run([explore, compare, targets, blackbox, curves, minimal, networks, train, data])

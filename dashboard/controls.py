@@ -14,10 +14,11 @@ from core.defenses import DEFENSES
 from core.epsilons import scale_for
 from core.errors import UserError
 from core.images import as_seen, read_upload
-from core.models.cards import MODELS, ModelCard
+from core.models import loading
+from core.models.cards import ARCHITECTURES, MODELS, ModelCard
 from core.settings import Setting, settings_of
 from dashboard import cache
-from dashboard.i18n import attack_title, choice_name, class_name, explain, network_title, number, t
+from dashboard.i18n import architecture_title, attack_title, choice_name, class_name, explain, network_title, number, t
 from dashboard.picker import picker
 
 THUMBNAILS = 24
@@ -166,12 +167,12 @@ def model_names(dataset: DataSet) -> list[str]:
     checkpoints."""
     return [*(n for n, card in MODELS.items() if card.shape == dataset.shape and card.weights.is_file()
               and (not card.labels or np.isin(dataset.labels, card.labels).all())),
-            *(n for n, own in _own().items() if MODELS[own["architecture"]].shape == dataset.shape)]
+            *(n for n, own in own_networks().items() if MODELS[own["architecture"]].shape == dataset.shape)]
 
 
 def network(name: str) -> Network | None:
     """Load a model of the menu; None and one sentence when that cannot be done."""
-    own = _own().get(name)
+    own = own_networks().get(name)
     try:
         if own:
             module = cache.model(own["architecture"], own["digest"], own["mean"], own["std"], _content=own["content"])
@@ -189,27 +190,31 @@ def model_title(name: str) -> str:
 
 def weights_of(name: str) -> str:
     """The digest of a user's checkpoint, '' for a shipped network."""
-    return _own().get(name, {}).get("digest", "")
+    return own_networks().get(name, {}).get("digest", "")
 
 
-def _own() -> dict[str, dict]:
-    """The user's checkpoints of this session, by the name of their file."""
+def own_networks() -> dict[str, dict]:
+    """The user's checkpoints and trainings of this session, by name."""
     return st.session_state.setdefault("own_checkpoints", {})
 
 
 def _own_checkpoint(page: str, dataset: DataSet) -> None:
-    cards = [card for card in MODELS.values() if card.shape == dataset.shape]
-    card = st.selectbox(t("own.architecture"), cards, format_func=network_title, key=f"{page}.own.architecture")
     file = st.file_uploader(t("own.file"), ["safetensors", "pth", "pt"], key=f"{page}.own.file")
-    channels = card.shape[0]
-    mean = st.text_input(t("own.mean"), ", ".join(map(str, card.mean)), key=f"{page}.own.mean.{card.name}")
-    std = st.text_input(t("own.std"), ", ".join(map(str, card.std)), key=f"{page}.own.std.{card.name}")
-    st.caption(t("own.help.photo" if channels == 3 else "own.help.digit"))
+    note = loading.note_of(file.getvalue()) if file else None  # what was trained here says what it is
+    if note and MODELS[note["architecture"]].shape == dataset.shape:
+        card, mean, std = MODELS[note["architecture"]], tuple(note["mean"]), tuple(note["std"])
+        st.caption(t("own.known", model=architecture_title(card)))
+    else:
+        cards = [MODELS[name] for name in reversed(ARCHITECTURES.values()) if MODELS[name].shape == dataset.shape]
+        card = st.selectbox(t("own.architecture"), cards, format_func=architecture_title, key=f"{page}.own.architecture")
+        mean = st.text_input(t("own.mean"), ", ".join(map(str, card.mean)), key=f"{page}.own.mean.{card.name}")
+        std = st.text_input(t("own.std"), ", ".join(map(str, card.std)), key=f"{page}.own.std.{card.name}")
+        st.caption(t("own.help.photo" if card.shape[0] == 3 else "own.help.digit"))
     if file is None or not st.button(t("own.use"), type="primary", width="stretch", key=f"{page}.own.use"):
         return
     content = file.getvalue()
     try:
-        numbers = [_numbers(text, channels) for text in (mean, std)]
+        numbers = [_numbers(text, card.shape[0]) if isinstance(text, str) else text for text in (mean, std)]
         digest = hashlib.sha256(content + repr((card.name, numbers)).encode()).hexdigest()
         try:
             cache.model(card.name, digest, *numbers, _content=content)
@@ -220,8 +225,8 @@ def _own_checkpoint(page: str, dataset: DataSet) -> None:
     except UserError as error:
         st.error(explain(error), icon=":material/error:")
         return
-    _own()[file.name] = {"architecture": card.name, "digest": digest, "mean": numbers[0], "std": numbers[1],
-                         "content": content}
+    own_networks()[file.name] = {"architecture": card.name, "digest": digest, "mean": numbers[0], "std": numbers[1],
+                                 "content": content}
     st.session_state["own.chosen"] = (page, file.name)  # widgets cannot be set after they are drawn: next run
     st.rerun()
 

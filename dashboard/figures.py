@@ -82,6 +82,76 @@ def queries(traces: Sequence[Trace], title: str, x_title: str, y_title: str) -> 
     return figure
 
 
+METHODS = {"plain": (0, "circle"), "fgsm": (1, "diamond"), "pgd": (2, "star"), "other": (3, "square")}
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A network: its clean and its robust accuracy, each with correct, n, accuracy, low, high."""
+
+    key: str
+    name: str
+    method: str  # of METHODS
+    clean: dict
+    robust: dict
+
+
+def clean_against_robust(dots: Sequence[Dot], words: dict[str, str], title: str, x_title: str, y_title: str) -> go.Figure:
+    """Each network at its clean and robust accuracy, 95 % intervals as bars, colour and shape by how it was trained."""
+    figure = go.Figure()
+    ends = [dot.clean["accuracy"] for dot in dots]
+    low, high = (min(ends), max(ends)) if ends else (0, 1)
+    room, labelled = max(0.01, 0.06 * (high - low)), []
+    for dot in sorted(dots, key=lambda dot: -dot.robust["accuracy"]):
+        apart = all(abs(dot.robust["accuracy"] - other.robust["accuracy"]) > 0.06 for other in labelled)
+        if apart and dot.robust["accuracy"] > 0.15 and len(labelled) < 5:
+            labelled.append(dot)
+    for method, (colour, shape) in METHODS.items():
+        some = [dot for dot in dots if dot.method == method]
+        if not some:
+            continue
+        x, y = ([part["accuracy"] for part in parts] for parts in ([d.clean for d in some], [d.robust for d in some]))
+        figure.add_scatter(
+            x=x, y=y, name=words[method], mode="markers+text",
+            text=[dot.name if dot in labelled else "" for dot in some],
+            textposition=["middle left" if share > (low + high) / 2 else "middle right" for share in x],
+            textfont_size=FONT - 2,
+            marker={"size": 13, "symbol": shape, "color": palette.CURVES[colour], "line": {"width": 1, "color": "#ffffff"}},
+            error_y={"array": [d.robust["high"] - d.robust["accuracy"] for d in some],
+                     "arrayminus": [d.robust["accuracy"] - d.robust["low"] for d in some], "thickness": 1, "width": 0},
+            customdata=[(d.key, d.name, d.clean["n"], d.robust["n"]) for d in some],
+            hovertemplate="<b>%{customdata[1]}</b><br>%{x:.1%} (n = %{customdata[2]})<br>"
+                          "%{y:.1%} (n = %{customdata[3]})<extra></extra>")
+    figure.update_layout(title=title, height=430, font_size=FONT, margin={"l": 70, "r": 10, "t": 48, "b": 96},
+                         clickmode="event+select", legend={"orientation": "h", "yref": "container", "y": 0,
+                                                           "yanchor": "bottom", "x": 0, "font_size": FONT - 2})
+    figure.update_xaxes(title=x_title, tickformat=".0%", tickfont_size=FONT - 1, range=[low - room, high + room])
+    figure.update_yaxes(title=y_title, tickformat=".0%", range=[-0.03, 1.03], tickfont_size=FONT - 1)
+    return figure
+
+
+def training(reports: Sequence, epochs: int, names: tuple[str, str, str, str], title: str, x_title: str) -> go.Figure:
+    """Clean, robust and training accuracy above the loss, against epochs; `names` of these four."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.62, 0.38])
+    x = [report.progress.step / report.progress.steps * epochs for report in reports]
+    series = ([r.clean for r in reports], [r.robust for r in reports], [r.progress.train_accuracy for r in reports])
+    for k, (values, name, dash) in enumerate(zip(series, names, ("solid", "solid", "dot"))):
+        figure.add_scatter(x=x, y=values, name=name, mode="lines+markers", marker_size=7,
+                           line={"color": palette.CURVES[(0, 1, 3)[k]], "width": 3 if k < 2 else 2, "dash": dash},
+                           hovertemplate="%{y:.1%}", row=1, col=1)
+    figure.add_scatter(x=x, y=[r.progress.loss for r in reports], name=names[3], mode="lines+markers", marker_size=7,
+                       line={"color": palette.CURVES[2], "width": 3}, hovertemplate="%{y:.3f}", row=2, col=1)
+    figure.update_layout(title=title, height=520, font_size=FONT, hovermode="x",
+                         margin={"l": 70, "r": 10, "t": 48, "b": 96},
+                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
+                                 "font_size": FONT - 2})
+    figure.update_xaxes(range=[0, 1.02 * epochs], tickfont_size=FONT - 1)
+    figure.update_xaxes(title=x_title, row=2, col=1)
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", row=1, col=1)
+    figure.update_yaxes(title=names[3], rangemode="tozero", row=2, col=1)
+    return figure
+
+
 @dataclass(frozen=True)
 class Distances:
     """The smallest epsilon that fools each image: 0 where it is misread anyway, infinite where none does."""

@@ -24,6 +24,14 @@ STYLE = """<style>
   border-radius: 4px; box-shadow: 0 0 0 1px rgba(128, 128, 128, 0.25); }
 .attacks p { margin: 0; line-height: 22px; opacity: 0.8; }
 .attacks .changed { font-weight: 700; opacity: 1; color: color-mix(in srgb, #e8551f 82%, currentColor); font-size: 16px; }
+.shares { border-collapse: separate; border-spacing: 4px; width: 100%; font-size: 15px;
+  font-variant-numeric: tabular-nums; table-layout: fixed; }
+.shares th { font-weight: 600; text-align: left; font-size: 14px; opacity: 0.85; padding: 2px 4px; }
+.shares td { border-radius: 5px; padding: 5px 8px; border: 0; }
+.shares td[style] { background: linear-gradient(90deg, color-mix(in srgb, var(--st-primary-color, #3f73d8) 34%, transparent)
+  var(--share), rgba(128, 128, 128, 0.13) var(--share)); }
+.shares b { font-weight: 650; display: block; line-height: 20px; }
+.shares small { font-size: 12.5px; opacity: 0.75; white-space: nowrap; }
 .tiles .head { align-self: center; text-align: right; padding-right: 6px; opacity: 1; font-weight: 600; }
 </style>"""
 
@@ -41,6 +49,29 @@ def signed(delta: np.ndarray, dark: bool) -> np.ndarray:
     mean = delta.mean(axis=0)
     share = mean / max(float(np.abs(mean).max()), 1e-12)
     return palette.scale("diverging-dark" if dark else "diverging-light")[np.round(128 + 127 * share).astype(int)]
+
+
+def coloured(weights: np.ndarray) -> np.ndarray:
+    """A filter [3, h, w] as a colour image: mid-grey is 0, the largest weight reaches black or full colour."""
+    share = weights / max(float(np.abs(weights).max()), 1e-12)
+    return np.round(127.5 + 127.5 * share).astype(np.uint8).transpose(1, 2, 0)
+
+
+Cell = tuple[float, str, str]  # a share from 0 to 1, the same in words, how sure it is
+
+
+def numbers(heads: list[str], first: list[Cell], names: list[str], rows: list[list[Cell]]) -> str:
+    """A table of shares, each with its interval under it and a bar behind: `first` stands before the named rows."""
+    def cell(share: float, words: str, sure: str) -> str:
+        return (f'<td style="--share:{100 * share:.1f}%"><b>{html.escape(words)}</b>'
+                f'<small>{html.escape(sure)}</small></td>')
+
+    lines = [(heads[0], first), *zip(names, rows)]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads[1:])
+    body = [f"<tr><th>{html.escape(lines[0][0])}</th>{cell(*lines[0][1][0])}<td></td><td></td></tr>"]
+    body += [f"<tr><th></th>{head}</tr>"]
+    body += [f"<tr><th>{html.escape(name)}</th>{''.join(cell(*each) for each in cells)}</tr>" for name, cells in lines[1:]]
+    return f'{STYLE}<table class="shares">{"".join(body)}</table>'
 
 
 def strip(images: list[np.ndarray], factor: int = 4) -> bytes:

@@ -42,6 +42,11 @@ class ModelCard:
     def weights(self) -> Path:
         return WEIGHTS / f"{self.name}.safetensors"
 
+    @property
+    def architecture(self) -> str:
+        """The title without how it was trained: cards that share it have the same layers."""
+        return self.title.partition(",")[0]
+
     @functools.cached_property
     def measured(self) -> dict:
         """The .json beside the weights: recipe, seed, wall time, data, SHA-256, clean and robust accuracy with n and
@@ -109,3 +114,5 @@ MODELS: dict[str, ModelCard] = {card.name: card for card in (
     _photos("convnet6-bn", "ConvNet-6 with batch norm", ConvNet6, 551_466, "https://arxiv.org/abs/1502.03167"),
     _photos("resnet20", "ResNet-20", ResNet, 269_722, RESNET),
 )}
+
+ARCHITECTURES = {card.architecture: card.name for card in reversed(MODELS.values())}  # -> the first card of each

@@ -2,6 +2,7 @@
 import contextlib
 import hashlib
 import io
+import json
 import os
 import pickle
 import struct
@@ -17,6 +18,7 @@ from torch import nn
 from core.errors import UserError
 from core.models.cards import MODELS, ModelCard
 
+NOTE = "epsilon_lab"  # where weights trained in the dashboard carry their card, as JSON
 LIMIT = 200  # MB a checkpoint may take in memory; the largest network here takes 22
 
 
@@ -96,6 +98,20 @@ def read_tensors(checkpoint: bytes | str | os.PathLike, label: str) -> dict[str,
     if not all(isinstance(k, str) and _is_plain(v) for k, v in loaded.items()):
         raise UserError("checkpoint.unsafe", name=label)
     return {key.removeprefix("module."): value for key, value in loaded.items()}
+
+
+def note_of(content: bytes) -> dict | None:
+    """The card inside weights that were trained in the dashboard, as far as it makes sense; None for other files.
+
+    Only what loading needs is believed: {"architecture", "mean", "std"} are checked, the rest is words to show.
+    """
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError, struct.error):
+        length = struct.unpack("<Q", content[:8])[0]
+        note = json.loads(json.loads(content[8:8 + min(length, 1_000_000)])["__metadata__"][NOTE])
+        card = MODELS[note["architecture"]]
+        _normalisation(card, note["mean"], note["std"])
+        return note
+    return None
 
 
 def _is_plain(value) -> bool:

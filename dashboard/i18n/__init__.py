@@ -51,6 +51,11 @@ def network_title(card) -> str:
     return catalogue(language()).get(f"network.{card.title}", card.title)
 
 
+def architecture_title(card) -> str:
+    """The name of a network's layers, whatever it was trained on."""
+    return catalogue(language()).get(f"network.{card.architecture}", card.architecture)
+
+
 def choice_name(choice: str) -> str:
     """A choice among a setting's; names of the field, such as 4:2:0, are the same everywhere."""
     return catalogue(language()).get(f"choice.{choice}", choice)

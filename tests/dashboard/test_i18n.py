@@ -10,7 +10,7 @@ from core.attacks import ATTACKS
 from core.data import CIFAR10_CLASSES
 from core.defenses import DEFENSES
 from core.errors import MESSAGES
-from core.models.cards import MODELS
+from core.models.cards import ARCHITECTURES, MODELS
 from core.settings import settings_of
 from dashboard import live
 
@@ -20,6 +20,7 @@ ENGLISH = LANGUAGES["en"]
 SOURCES = sorted(DASHBOARD.rglob("*.py"))
 # Names and words that are spelt alike in two of the languages.
 ALIKE = re.compile(r"live\.(axisL2|original|png|defended|noise)|setting\.step_size|upload\.invert\.(auto|no)|own\.arch.*"
+                   r"|train\.pause"
                    r"|control\.eps\.(linf|l2)|setting\.(rho|kind|population|pixels)|targets\.(original|download)"
                    r"|minimal\.images|targets\.mode|blackbox\.pixels|choice\..*|attack\..*|live\.no|control\.index|curves\.(norm|n)|page\..*|data\.(class|count)|data\.split\.test|class\..*")
 NAMES = {"5 x LeNet-5", "LeNet-5 (RGB)"}  # titles of networks without a word to translate
@@ -54,9 +55,11 @@ def test_registries_and_the_live_panel_have_their_words():
               for each in settings_of(kind) if each.name != "eps" for ending in ("", ".help")}
     needed |= {f"attack.{kind.title}" for kind in ATTACKS.values() if " " in kind.title.partition(" (")[0]}
     needed |= {f"network.{card.title}" for card in MODELS.values() if " " in card.title and card.title not in NAMES}
+    needed |= {f"network.{name}" for name in ARCHITECTURES if re.search(" [a-z]|Wide", name) and name not in NAMES}
     needed |= {f"live.{word}" for word in live.WORDS} | {f"class.{name}" for name in CIFAR10_CLASSES}
     assert needed - set(ENGLISH) == set()
-    assert {key for key in ENGLISH if key.startswith("network.")} <= {f"network.{card.title}" for card in MODELS.values()}
+    assert {key for key in ENGLISH if key.startswith("network.")} <= {
+        f"network.{name}" for card in MODELS.values() for name in (card.title, card.architecture)}
 
 
 def asked() -> tuple[set[str], set[str]]:

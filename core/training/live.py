@@ -1,0 +1,122 @@
+"""Training a small network while somebody watches."""
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+import safetensors.torch
+import torch
+
+from core.attacks import PGD
+from core.data import DataSet, held_out
+from core.evaluation import require_fit
+from core.models.cards import ModelCard
+from core.models.loading import NOTE, Classifier
+from core.statistics import wilson
+from core.training.loop import Progress, train
+from core.training.recipes import RECIPES, Recipe
+
+SMALL = ("lenet5", "tutorial-cnn", "softmax", "logistic37", "maxout", "rbf", "cnn-pgd", "lenet5-2", "lenet5-cifar", "convnet3")
+FEWEST = 200  # images below which nothing can be learnt and measured
+LOOKS = 12  # reports of a training at least
+ROBUST = 150  # test images attacked at each report; the clean ones are up to 1000
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a training stands, and what the network can do on images that it is not trained on."""
+
+    progress: Progress
+    clean: float
+    robust: float
+
+
+class Live:
+    """A network being trained by `recipe` on `train_set` and judged on `test_set`: iterate for its reports.
+
+    Raises UserError when the network cannot read the images.
+    """
+
+    def __init__(self, card: ModelCard, recipe: Recipe, train_set: DataSet, test_set: DataSet, eps: float):
+        require_fit(card, train_set)
+        self.card, self.recipe, self.eps = card, recipe, eps
+        self.train_set, self.test_set = train_set, test_set
+        self._judge = test_set.batch(slice(0, 1000))
+        generator_state = torch.random.get_rng_state()
+        torch.manual_seed(recipe.seed)
+        self.model = Classifier(card.build(), card.mean, card.std)
+        torch.random.set_rng_state(generator_state)
+        self.reports: list[Report] = []
+
+    def __iter__(self) -> Iterator[Report]:
+        images = self.train_set.images
+        x = torch.from_numpy(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2).copy())
+        y = torch.from_numpy(self.train_set.labels)
+        if hasattr(self.model.network, "start_from"):
+            self.model.network.start_from(x[:1000].float() / 255)
+        steps = -(-len(y) // self.recipe.batch_size) * self.recipe.epochs
+        for progress in train(self.model, x, y, self.recipe, torch.device("cpu"), every=max(1, steps // LOOKS)):
+            report = Report(progress, *self._look())
+            self.reports.append(report)
+            yield report
+
+    def _look(self) -> tuple[float, float]:
+        """Clean accuracy, and accuracy under PGD-10 at eps."""
+        x, y = self._judge
+        self.model.eval()
+        with torch.no_grad():
+            right = (self.model(x).argmax(dim=1) == y).float().mean().item()
+        attack = PGD(eps=self.eps, steps=10)
+        fooled = attack(self.model, x[:ROBUST], y[:ROBUST], early=True).success.float().mean().item()
+        self.model.train()
+        return right, 1 - fooled
+
+    def facts(self) -> dict:
+        """The card of the network as it is now: only while its training does not run."""
+        last, n = self.reports[-1], len(self._judge[1])
+        attacked = min(n, ROBUST)
+        return {
+            "architecture": self.card.name, "mean": list(self.card.mean), "std": list(self.card.std),
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "data": {"name": self.train_set.name, "split": self.train_set.split, "trained_on": len(self.train_set)},
+            "recipe": asdict(self.recipe), "steps": last.progress.step, "of_steps": last.progress.steps,
+            "seconds": round(last.progress.seconds, 1), "trained": time.strftime("%Y-%m-%d"),
+            "accuracy": _share(round(last.clean * n), n, self.test_set.split),
+            "robust": [{"attack": "pgd", "norm": "linf", "eps": self.eps, "settings": {"steps": 10},
+                        **_share(round(last.robust * attacked), attacked, self.test_set.split)}],
+        }
+
+    def content(self) -> bytes:
+        """Weights as safetensors with the card inside, so that loading needs no questions."""
+        tensors = {key: value.detach().cpu().contiguous() for key, value in self.model.network.state_dict().items()}
+        return safetensors.torch.save(tensors, {NOTE: json.dumps(self.facts())})
+
+
+def _share(correct: int, n: int, split: str) -> dict:
+    low, high = wilson(correct, n)
+    return {"split": split, "correct": correct, "n": n, "accuracy": correct / n, "low": low, "high": high}
+
+
+def live_recipe(name: str, method: str, epochs: int, *, eps: float, alpha: float = 0.0, steps: int = 7,
+                strength: float = 0.003, seed: int = 0) -> Recipe:
+    """A recipe for the architecture of the card `name`: method "none", "fgsm", "pgd", "l1" or "worst-case"."""
+    base = RECIPES[name]
+    plain = Recipe(epochs, 64, base.learning_rate, base.weight_decay, clip=base.clip or 5.0, max_norm=base.max_norm,
+                   seed=seed)
+    if method in ("fgsm", "pgd"):
+        steps = 1 if method == "fgsm" else steps
+        return replace(plain, method="adversarial", eps=eps, steps=steps, alpha=alpha, ramp=0.3,
+                       step_size=1.25 if steps == 1 else 2.5 / steps)
+    return replace(plain, method=method, eps=eps if method == "worst-case" else 0.0,
+                   strength=strength if method == "l1" else 0.0)
+
+
+def split(dataset: DataSet, test: DataSet | None) -> tuple[DataSet, DataSet]:
+    """What to train on and what to judge by: the training set without the bundled images and the test set, or, of a
+    set that stands alone, its first four fifths and the rest."""
+    if test is not None:
+        fresh = ~held_out(dataset.name, dataset.images) if dataset.name in ("mnist", "cifar10") else slice(None)
+        return replace(dataset, images=dataset.images[fresh], labels=dataset.labels[fresh]), test
+    cut = len(dataset) * 4 // 5
+    parts = (slice(0, cut), slice(cut, None))
+    return tuple(replace(dataset, images=dataset.images[part], labels=dataset.labels[part]) for part in parts)

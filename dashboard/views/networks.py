@@ -1,0 +1,187 @@
+"""Every network: what it can do clean and attacked, how it was made, and what its first layer looks for."""
+import json
+
+import numpy as np
+import streamlit as st
+
+from core.analysis.weights import first_layer, smoothness
+from core.data import CLASSES
+from core.models.cards import MODELS, ModelCard
+from dashboard import controls, figures, link, tiles
+from dashboard.i18n import attack_title, network_title, number, t
+
+TITLE, ICON, URL = "page.networks", ":material/hub:", "networks"
+PAGE = "networks"
+DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+ATTACKED = {"fgsm": "FGSM", "pgd": "PGD-20", "strong": "Strong evaluation (L-inf)"}
+PAIR = {"mnist": ("softmax", "softmax-fgsm-30"), "cifar10": ("convnet3", "convnet3-fgsm")}
+MOST = 48  # filters drawn of one network
+
+
+def render() -> None:
+    """A scatter and a table; a card beside them; weights of two networks below."""
+    link.restore(PAGE, {"data": (f"{PAGE}.data", link.one_of(DATA)), "attack": (f"{PAGE}.attack", link.one_of(ATTACKED)),
+                        "network": (f"{PAGE}.network", link.one_of(MODELS))})
+    st.title(t("networks.title"))
+    st.caption(t("networks.how"))
+    with st.sidebar:
+        data, attack, eps = _choices()
+    cards = [card for card in MODELS.values() if card.dataset == data and card.measured.get("robust")]
+    if not cards:
+        st.info(t("networks.nothing"), icon=ICON)
+        return
+    left, right = st.columns([6, 4], gap="large")
+    with left:
+        _scatter(cards, attack, eps)
+        _table(cards, eps, data)
+    chosen = st.session_state.get(f"{PAGE}.network")
+    card = MODELS[chosen] if chosen in MODELS and MODELS[chosen] in cards else cards[0]
+    with right.container(border=True):
+        _card(card)
+    st.divider()
+    _weights(data)
+    link.write({"data": data, "attack": attack, "network": card.name})
+
+
+def _choices() -> tuple[str, str, float]:
+    """Data set, attack and epsilon of the chart."""
+    st.session_state.setdefault(f"{PAGE}.data", "mnist")
+    data = st.segmented_control(t("control.data"), DATA, format_func=DATA.get, required=True,
+                                key=f"{PAGE}.data", persist_state="session", width="stretch")
+    st.session_state.setdefault(f"{PAGE}.attack", "pgd")
+    attack = st.selectbox(t("control.attack"), ATTACKED, key=f"{PAGE}.attack", format_func=_short, persist_state="session")
+    sizes = sorted({line["eps"] for card in MODELS.values() if card.dataset == data
+                    for line in card.measured.get("robust", [])}) or [0.0]
+    eps = st.segmented_control("ε (L-inf)", sizes, default=sizes[-1], required=True, key=f"{PAGE}.eps.{data}",
+                               format_func=lambda e: _epsilon(e, data), width="stretch")
+    return data, attack, eps
+
+
+def _short(attack: str) -> str:
+    return attack_title(ATTACKED[attack]).partition(" (")[0]
+
+
+def _epsilon(eps: float, data: str) -> str:
+    return f"{eps * 255:.0f}/255" if data == "cifar10" else number(eps, 2)
+
+
+def _line(card: ModelCard, attack: str, eps: float) -> dict | None:
+    return next((line for line in card.measured["robust"] if (line["attack"], line["eps"]) == (attack, eps)), None)
+
+
+def _method(card: ModelCard) -> str:
+    """How a network was trained, in a word that has a colour."""
+    recipe = card.measured["recipe"]
+    if recipe["method"] == "adversarial":
+        return "fgsm" if recipe["steps"] == 1 else "pgd"
+    return "plain" if recipe["method"] == "none" else "other"
+
+
+def _scatter(cards: list[ModelCard], attack: str, eps: float) -> None:
+    dots = [figures.Dot(card.name, network_title(card), _method(card), card.measured["accuracy"], line)
+            for card in cards if (line := _line(card, attack, eps))]
+    words = {name: t(f"networks.method.{name}") for name in figures.METHODS}
+    figure = figures.clean_against_robust(dots, words, t("networks.chart"), t("networks.clean"), t("networks.robust"))
+    clicked = st.plotly_chart(figure, on_select="rerun", selection_mode="points", key=f"{PAGE}.scatter",
+                              config={"displayModeBar": False}, alt=t("networks.chart.alt"))
+    points = clicked["selection"]["points"]
+    if points and points[0].get("customdata"):
+        _choose(points[0]["customdata"][0], "scatter")
+
+
+def _choose(name: str, by: str) -> None:
+    """A click counts once: the other list may be clicked afterwards."""
+    if st.session_state.get(f"{PAGE}.by.{by}") != name:
+        st.session_state.update({f"{PAGE}.by.{by}": name, f"{PAGE}.network": name})
+
+
+def _table(cards: list[ModelCard], eps: float, data: str) -> None:
+    shares = {name: _short(name) for name in ATTACKED}
+    rows = [{t("curves.model"): network_title(card), t("networks.parameters"): card.parameters,
+             t("networks.clean"): card.measured["accuracy"]["accuracy"],
+             **{title: (_line(card, name, eps) or {}).get("accuracy") for name, title in shares.items()},
+             "n": card.measured["accuracy"]["n"]} for card in cards]
+    percent = {title: st.column_config.NumberColumn(title, format="percent")
+               for title in (t("networks.clean"), *shares.values())}
+    picked = st.dataframe(rows, hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{PAGE}.table.{data}",
+                          column_config={**percent, t("networks.parameters"): st.column_config.NumberColumn(
+                              format="localized")})
+    if picked["selection"]["rows"]:
+        _choose(cards[picked["selection"]["rows"][0]].name, "table")
+
+
+def _card(card: ModelCard) -> None:
+    """Everything measured about one network, and how it came about."""
+    facts, recipe = card.measured, card.measured["recipe"]
+    st.subheader(network_title(card), anchor=False)
+    st.caption(t("networks.facts", parameters=f"{card.parameters:,}".replace(",", " "), images=facts["data"]["trained_on"],
+                 held=facts["data"]["held_out"], epochs=recipe["epochs"], minutes=number(facts["seconds"] / 60, 1),
+                 machine=facts["machine"]))
+    clean, sizes = facts["accuracy"], sorted({line["eps"] for line in facts["robust"]})
+    cells = [[_share(_line(card, attack, eps)) for eps in sizes] for attack in ATTACKED]
+    st.html(tiles.numbers([t("networks.clean"), *[f"ε = {_epsilon(eps, card.dataset)}" for eps in sizes]],
+                          [_share(clean)], [_short(attack) for attack in ATTACKED], cells))
+    st.caption(t("networks.interval", n=clean["n"], strong=_line(card, "strong", sizes[-1])["n"]))
+    if card.name == "lenet5-10":
+        st.caption(t("networks.r2"))
+    notes = "  \n".join(f"`{name}` {value}" for name, value in recipe.items() if value not in (0, 0.0, "", "none", 1, False))
+    with st.expander(t("networks.recipe"), icon=":material/receipt_long:"):
+        st.markdown(notes)
+        if facts.get("watched"):
+            st.caption(t("networks.watched"))
+            st.dataframe([{key: line.get(key) for key in ("epoch", "clean", "fgsm", "pgd")} for line in facts["watched"]],
+                         hide_index=True)
+        st.caption(f"SHA-256 {facts['sha256'][:16]}… · {t('networks.licence')} · [{t('networks.paper')}]({card.paper})")
+    left, right = st.columns(2)
+    with left:
+        st.download_button(t("networks.weights"), card.weights.read_bytes(), card.weights.name, width="stretch",
+                           icon=":material/download:", key=f"{PAGE}.get.{card.name}")
+    with right:
+        st.download_button(t("networks.card"), json.dumps(facts, indent=1), f"{card.name}.json", "application/json",
+                           icon=":material/download:", width="stretch", key=f"{PAGE}.card.{card.name}")
+
+
+def _share(line: dict) -> tuple[float, str, str]:
+    """The share itself, as words, and its interval."""
+    return (line["accuracy"], f"{number(100 * line['accuracy'], 1)} %",
+            f"{number(100 * line['low'], 1)} – {number(100 * line['high'], 1)}")
+
+
+def _weights(data: str) -> None:
+    """The first layers of two networks, side by side."""
+    st.subheader(t("networks.first"), anchor=False)
+    st.caption(t("networks.first.how"))
+    names = [name for name, card in MODELS.items() if card.dataset == data and card.weights.is_file()]
+    for column, side, first in zip(st.columns(2, gap="large"), ("left", "right"), PAIR[data]):
+        with column:
+            name = st.selectbox(t("control.model"), names, names.index(first) if first in names else 0,
+                                format_func=controls.model_title, key=f"{PAGE}.{side}.{data}", persist_state="session",
+                                label_visibility="collapsed")
+            network = controls.network(name)
+            if network is not None:
+                _first_layer(network, CLASSES[data])
+
+
+def _first_layer(network: controls.Network, classes: tuple[str, ...]) -> None:
+    dark = st.context.theme.type == "dark"
+    try:
+        weights = first_layer(network.module.network).cpu()
+    except ValueError:
+        st.info(t("networks.undrawable"))
+        return
+    labels = network.card.labels
+    named = hasattr(network.module.network, "class_weights")
+    if labels:
+        weights = weights[list(labels)]
+        classes = [classes[k] for k in labels]
+    images = [tiles.signed(unit, dark) if weights.shape[1] != 3 else tiles.coloured(unit) for unit in weights.numpy()[:MOST]]
+    captions = [classes[k] if named else "" for k in range(len(images))]
+    if labels:
+        signs = np.sign(weights.numpy())
+        images += [tiles.signed(unit, dark) for unit in signs]
+        captions += [t("networks.sign", name=name) for name in classes]
+    st.html(tiles.grid([tiles.tile(image, caption) for image, caption in zip(images, captions)],
+                       84 if weights.shape[-1] > 7 else 58))
+    st.caption(t("networks.smoothness", value=number(smoothness(weights), 2), shown=min(len(weights), MOST), n=len(weights)))
+
+
