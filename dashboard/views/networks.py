@@ -96,16 +96,16 @@ def _choose(name: str, by: str) -> None:
 
 
 def _table(cards: list[ModelCard], eps: float, data: str) -> None:
-    shares = {name: _short(name) for name in ATTACKED}
+    shares = {"fgsm": "FGSM", "pgd": "PGD-20", "strong": t("networks.strong")}
     rows = [{t("curves.model"): network_title(card), t("networks.parameters"): card.parameters,
              t("networks.clean"): card.measured["accuracy"]["accuracy"],
-             **{title: (_line(card, name, eps) or {}).get("accuracy") for name, title in shares.items()},
-             "n": card.measured["accuracy"]["n"]} for card in cards]
-    percent = {title: st.column_config.NumberColumn(title, format="percent")
-               for title in (t("networks.clean"), *shares.values())}
+             **{title: (_line(card, name, eps) or {}).get("accuracy") for name, title in shares.items()}} for card in cards]
+    percent = {title: st.column_config.NumberColumn(title, format="percent", width=width)
+               for title, width in ((t("networks.clean"), 104), *((title, 68) for title in shares.values()))}
     picked = st.dataframe(rows, hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{PAGE}.table.{data}",
-                          column_config={**percent, t("networks.parameters"): st.column_config.NumberColumn(
-                              format="localized")})
+                          column_config={
+                              **percent, t("curves.model"): st.column_config.TextColumn(width=180),
+                              t("networks.parameters"): st.column_config.NumberColumn(format="localized", width=84)})
     if picked["selection"]["rows"]:
         _choose(cards[picked["selection"]["rows"][0]].name, "table")
 

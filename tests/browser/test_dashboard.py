@@ -7,7 +7,7 @@ from PIL import Image
 DIGIT = {"width": 28, "height": 28}
 EPSILON, QUALITY = ".slider.epsilon input", ".slider.quality input"
 MAIN = "[data-testid=stMain]"
-PAGES = ("/", "/compare?attacks=fgsm,fgm", "/targets?attack=fgsm", "/blackbox", "/curves", "/minimal", "/data")
+PAGES = ("/", "/compare?attacks=fgsm,fgm", "/targets?attack=fgsm", "/blackbox", "/curves", "/minimal", "/networks", "/train", "/data")
 
 
 def named(page):
@@ -265,6 +265,31 @@ def test_curves_are_computed(visit):
     page.wait_for_selector("[data-testid=stDownloadButton]")
     page.locator("[data-testid=stExpander] summary").first.click()
     page.wait_for_selector("[data-testid=stDataFrame]")
+
+
+def test_a_network_is_trained_before_ones_eyes_and_kept(visit):
+    page = visit("/train", panel=False)
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace .point').length > 4",
+                           timeout=60_000)
+    page.get_by_text("LeNet-5 has learnt").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Keep").click()
+    page.get_by_text("is in the model menu of every page").wait_for()
+    page.locator("[data-testid=stTopNavLink]").first.click()
+    page.wait_for_selector(".lab")
+    page.get_by_role("combobox", name=re.compile("Model")).click()
+    page.get_by_role("option", name=re.compile("epochs: 3")).click()
+    page.locator(".headline b").first.wait_for()
+    box = page.get_by_role("combobox", name=re.compile("Model"))
+    assert "epochs: 3" in (box.input_value() + box.locator("xpath=../..").inner_text())
+
+
+def test_a_row_of_the_networks_opens_its_card(visit):
+    page = visit("/networks?network=softmax", panel=False)
+    page.get_by_role("heading", name="Softmax regression", exact=True).wait_for()
+    page.wait_for_selector(f"{MAIN} .shares td b")
+    assert page.locator(".shares td b").first.inner_text().endswith(" %")
+    assert page.locator(".tiles img").count() >= 20
 
 
 def test_data_shows_fifty_images(visit):
