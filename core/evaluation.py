@@ -206,8 +206,8 @@ def _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed) -> Iterat
         if epsilons[k] == 0:
             yield k, len(y)
             continue
-        attacked = replace(attack, eps=epsilons[k])(seen, x, y, seed=seed, early=cumulative).adversarial
-        right = _is_right(judged, attacked, y)
+        result = replace(attack, eps=epsilons[k])(seen, x, y, seed=seed, early=cumulative)
+        right = ~result.success if seen is judged else _is_right(judged, result.adversarial, y)
         yield k, int(right.sum())
         if cumulative:
             x, y = x[right], y[right]

@@ -28,24 +28,29 @@ class ConvPoolReLU(torch.autograd.Function):
         left, right = y.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).unbind(4)  # [N, H, 2, W, O]
         upper, lower = torch.maximum(left, right).unbind(2)
         pooled = torch.maximum(upper, lower).relu_()
-        ctx.save_for_backward((right > left).movedim(2, 3), lower > upper, pooled, weight)
+        ctx.save_for_backward(_larger(right, left).movedim(2, 3), _larger(lower, upper), pooled, weight)
         ctx.padding = padding
         return pooled.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx, gradient):
         right_wins, lower_wins, pooled, weight = ctx.saved_tensors
-        gradient = torch.where(pooled > 0, gradient.permute(0, 2, 3, 1), 0)
+        gradient = torch.ops.aten.threshold_backward(gradient.permute(0, 2, 3, 1), pooled, 0)
         rows = _split(gradient, lower_wins)  # [N, H, W, 2, O]
         windows = _split(rows, right_wins)  # [N, H, W, 2 (column), 2 (row), O]
         return _scattered(windows, weight, ctx.padding), None, None, None
 
 
+def _larger(one: Tensor, other: Tensor) -> Tensor:
+    """1.0 where `one` is larger, else 0.0: bools would be turned into floats again and again, slowly."""
+    return torch.gt(one, other, out=torch.empty(one.shape, dtype=one.dtype))
+
+
 def _split(gradient: Tensor, second_wins: Tensor) -> Tensor:
     """Between the first and the second of a pair, in a new dimension 3."""
-    pair = torch.stack((gradient, gradient), dim=3)
+    pair = gradient.new_empty(*gradient.shape[:3], 2, *gradient.shape[3:])
     torch.mul(gradient, second_wins, out=pair[:, :, :, 1])
-    pair[:, :, :, 0] -= pair[:, :, :, 1]
+    torch.sub(gradient, pair[:, :, :, 1], out=pair[:, :, :, 0])
     return pair
 
 
