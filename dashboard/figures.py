@@ -125,7 +125,8 @@ def clean_against_robust(dots: Sequence[Dot], words: dict[str, str], title: str,
     figure.update_layout(title=title, height=430, font_size=FONT, margin={"l": 70, "r": 10, "t": 48, "b": 96},
                          clickmode="event+select", legend={"orientation": "h", "yref": "container", "y": 0,
                                                            "yanchor": "bottom", "x": 0, "font_size": FONT - 2})
-    figure.update_xaxes(title=x_title, tickformat=".0%", tickfont_size=FONT - 1, range=[low - room, high + room])
+    figure.update_xaxes(title=x_title, tickformat=".0%" if high - low > 0.04 else ".1%", tickfont_size=FONT - 1,
+                        range=[low - room, high + room])
     figure.update_yaxes(title=y_title, tickformat=".0%", range=[-0.03, 1.03], tickfont_size=FONT - 1)
     return figure
 

@@ -60,18 +60,20 @@ def coloured(weights: np.ndarray) -> np.ndarray:
 Cell = tuple[float, str, str]  # a share from 0 to 1, the same in words, how sure it is
 
 
-def numbers(heads: list[str], first: list[Cell], names: list[str], rows: list[list[Cell]]) -> str:
-    """A table of shares, each with its interval under it and a bar behind: `first` stands before the named rows."""
+def numbers(heads: list[str], first: Cell, names: list[str], rows: list[list[Cell]]) -> str:
+    """A table of shares, each with its interval under it and a bar behind. heads[0] names the `first` cell, which stands
+    alone; the others stand above the columns of `rows`, which have `names`."""
     def cell(share: float, words: str, sure: str) -> str:
         return (f'<td style="--share:{100 * share:.1f}%"><b>{html.escape(words)}</b>'
                 f'<small>{html.escape(sure)}</small></td>')
 
-    lines = [(heads[0], first), *zip(names, rows)]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads[1:])
-    body = [f"<tr><th>{html.escape(lines[0][0])}</th>{cell(*lines[0][1][0])}<td></td><td></td></tr>"]
-    body += [f"<tr><th></th>{head}</tr>"]
-    body += [f"<tr><th>{html.escape(name)}</th>{''.join(cell(*each) for each in cells)}</tr>" for name, cells in lines[1:]]
-    return f'{STYLE}<table class="shares">{"".join(body)}</table>'
+    columns = heads[1:]
+    lines = [f"<tr><th>{html.escape(heads[0])}</th>{cell(*first)}{'<td></td>' * (max(3, len(columns)) - 1)}</tr>"]
+    if columns:
+        lines.append(f"<tr><th></th>{''.join(f'<th>{html.escape(name)}</th>' for name in columns)}</tr>")
+    lines += [f"<tr><th>{html.escape(name)}</th>{''.join(cell(*each) for each in cells)}</tr>"
+              for name, cells in zip(names, rows)]
+    return f'{STYLE}<table class="shares">{"".join(lines)}</table>'
 
 
 def strip(images: list[np.ndarray], factor: int = 4) -> bytes:

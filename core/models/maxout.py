@@ -1,5 +1,4 @@
 """Maxout with dropout (Goodfellow et al. 2013, https://arxiv.org/abs/1302.4389)."""
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

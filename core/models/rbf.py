@@ -23,5 +23,5 @@ class RBF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
-        squared = (x.square().sum(1, keepdim=True) - 2 * x @ self.centres.t() + self.centres.square().sum(1)).clamp_min(0)
-        return self.linear(torch.exp(-self.log_b.exp() * squared / 784))
+        squared = x.square().sum(1, keepdim=True) - 2 * x @ self.centres.t() + self.centres.square().sum(1)
+        return self.linear(torch.exp(-self.log_b.exp() * squared.clamp_min(0) / 784))

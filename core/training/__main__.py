@@ -2,10 +2,9 @@
 
     python -m core.training NAME [--data-dir D]     train one, or go on where it stopped; write weights and card
     python -m core.training --list                  name, data, parameters, accuracies
-    python -m core.training --check                 measure all cards again; fails if one differs by more than its interval
+    python -m core.training --check                 measure all cards again; fails where one lies outside its interval
 """
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -26,7 +25,8 @@ def listing() -> str:
         robust = card.measured.get("robust", [])
         eps = max((line["eps"] for line in robust), default=None)
         by_attack = {line["attack"]: f"{line['accuracy']:.2%}" for line in robust if line["eps"] == eps}
-        rows.append((card.name, card.dataset, f"{card.parameters:,}", f"{score['accuracy']:.2%}" if score else "not yet",
+        clean = f"{score['accuracy']:.2%}" if score else "not yet"
+        rows.append((card.name, card.dataset, f"{card.parameters:,}", clean,
                      *(by_attack.get(attack, "") for attack in ("fgsm", "pgd", "strong")),
                      f"{eps:.4g}" if eps else ""))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 def _one(card: ModelCard, arguments: argparse.Namespace) -> None:
     directory = data_directory(arguments.data_dir)
     if arguments.measure:
-        facts = write_measured(card, {key: value for key, value in card.measured.items()}, directory, _say)
+        facts = write_measured(card, card.measured, directory, _say)
     else:
         facts = reproduce(card, directory, arguments.runs, arguments.compile, _say)
     score = facts["accuracy"]

@@ -16,7 +16,8 @@ from core.statistics import wilson
 from core.training.loop import Progress, train
 from core.training.recipes import RECIPES, Recipe
 
-SMALL = ("lenet5", "tutorial-cnn", "softmax", "logistic37", "maxout", "rbf", "cnn-pgd", "lenet5-2", "lenet5-cifar", "convnet3")
+SMALL = ("lenet5", "tutorial-cnn", "softmax", "logistic37", "maxout", "rbf", "cnn-pgd", "lenet5-2", "lenet5-cifar",
+         "convnet3")  # cards whose architecture is quick to train
 FEWEST = 200  # images below which nothing can be learnt and measured
 LOOKS = 12  # reports of a training at least
 ROBUST = 150  # test images attacked at each report; the clean ones are up to 1000

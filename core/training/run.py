@@ -40,9 +40,9 @@ def with_attacked(x: torch.Tensor, y: torch.Tensor, recipe: Recipe,
                   device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """x, y and behind them as many images that FGSM made of them on `recipe.base`, rounded to 8 bits."""
     model, attack = loading.load(recipe.base, device), FGSM(eps=recipe.eps)
-    made = [attack(model, some.to(device).float().div_(255), labels.to(device)).adversarial.mul(255).round().byte().cpu()
+    made = [attack(model, some.to(device).float().div_(255), labels.to(device)).adversarial
             for some, labels in zip(x.split(1000), y.split(1000))]
-    return torch.cat([x, *made]), torch.cat([y, y])
+    return torch.cat([x, torch.cat(made).mul_(255).round_().byte().cpu()]), torch.cat([y, y])
 
 
 def fit(card: ModelCard, directory: Path, runs: Path, compiled: bool, say: Callable[[str], None]) -> dict:
@@ -103,7 +103,8 @@ def _watch(model: nn.Module, test: DataSet, recipe: Recipe, device: torch.device
     with torch.no_grad():
         shares = {"clean": (model(x).argmax(1) == y).float().mean().item()}
     for attack in (FGSM(eps=recipe.eps), PGD(eps=recipe.eps, steps=10)):
-        shares[attack.title.partition(" ")[0].lower()] = 1 - attack(model, x, y, early=True).success.float().mean().item()
+        fooled = attack(model, x, y, early=True).success.float().mean().item()
+        shares[attack.title.partition(" ")[0].lower()] = 1 - fooled
     model.train()
     return {key: round(value, 4) for key, value in shares.items()}
 

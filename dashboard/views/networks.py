@@ -20,13 +20,14 @@ MOST = 48  # filters drawn of one network
 
 def render() -> None:
     """A scatter and a table; a card beside them; weights of two networks below."""
-    link.restore(PAGE, {"data": (f"{PAGE}.data", link.one_of(DATA)), "attack": (f"{PAGE}.attack", link.one_of(ATTACKED)),
+    link.restore(PAGE, {"data": (f"{PAGE}.data", link.one_of(DATA)),
+                        "attack": (f"{PAGE}.attack", link.one_of(ATTACKED)),
                         "network": (f"{PAGE}.network", link.one_of(MODELS))})
     st.title(t("networks.title"))
     st.caption(t("networks.how"))
     with st.sidebar:
         data, attack, eps = _choices()
-    cards = [card for card in MODELS.values() if card.dataset == data and card.measured.get("robust")]
+    cards = [card for card in MODELS.values() if card.dataset == data and card.measured]
     if not cards:
         st.info(t("networks.nothing"), icon=ICON)
         return
@@ -49,7 +50,8 @@ def _choices() -> tuple[str, str, float]:
     data = st.segmented_control(t("control.data"), DATA, format_func=DATA.get, required=True,
                                 key=f"{PAGE}.data", persist_state="session", width="stretch")
     st.session_state.setdefault(f"{PAGE}.attack", "pgd")
-    attack = st.selectbox(t("control.attack"), ATTACKED, key=f"{PAGE}.attack", format_func=_short, persist_state="session")
+    attack = st.selectbox(t("control.attack"), ATTACKED, key=f"{PAGE}.attack", format_func=_short,
+                          persist_state="session")
     sizes = sorted({line["eps"] for card in MODELS.values() if card.dataset == data
                     for line in card.measured.get("robust", [])}) or [0.0]
     eps = st.segmented_control("ε (L-inf)", sizes, default=sizes[-1], required=True, key=f"{PAGE}.eps.{data}",
@@ -66,7 +68,7 @@ def _epsilon(eps: float, data: str) -> str:
 
 
 def _line(card: ModelCard, attack: str, eps: float) -> dict | None:
-    return next((line for line in card.measured["robust"] if (line["attack"], line["eps"]) == (attack, eps)), None)
+    return next((line for line in card.measured.get("robust", []) if (line["attack"], line["eps"]) == (attack, eps)), None)
 
 
 def _method(card: ModelCard) -> str:
@@ -98,10 +100,10 @@ def _choose(name: str, by: str) -> None:
 def _table(cards: list[ModelCard], eps: float, data: str) -> None:
     shares = {"fgsm": "FGSM", "pgd": "PGD-20", "strong": t("networks.strong")}
     rows = [{t("curves.model"): network_title(card), t("networks.parameters"): card.parameters,
-             t("networks.clean"): card.measured["accuracy"]["accuracy"],
+             t("train.clean"): card.measured["accuracy"]["accuracy"],
              **{title: (_line(card, name, eps) or {}).get("accuracy") for name, title in shares.items()}} for card in cards]
-    percent = {title: st.column_config.NumberColumn(title, format="percent", width=width)
-               for title, width in ((t("networks.clean"), 104), *((title, 68) for title in shares.values()))}
+    percent = {title: st.column_config.NumberColumn(title, format="percent", width=68)
+               for title in (t("train.clean"), *shares.values())}
     picked = st.dataframe(rows, hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{PAGE}.table.{data}",
                           column_config={
                               **percent, t("curves.model"): st.column_config.TextColumn(width=180),
@@ -117,11 +119,13 @@ def _card(card: ModelCard) -> None:
     st.caption(t("networks.facts", parameters=f"{card.parameters:,}".replace(",", " "), images=facts["data"]["trained_on"],
                  held=facts["data"]["held_out"], epochs=recipe["epochs"], minutes=number(facts["seconds"] / 60, 1),
                  machine=facts["machine"]))
-    clean, sizes = facts["accuracy"], sorted({line["eps"] for line in facts["robust"]})
-    cells = [[_share(_line(card, attack, eps)) for eps in sizes] for attack in ATTACKED]
+    clean, sizes = facts["accuracy"], sorted({line["eps"] for line in facts.get("robust", [])})
+    attacks = list(ATTACKED) if sizes else []
+    cells = [[_share(_line(card, attack, eps)) for eps in sizes] for attack in attacks]
     st.html(tiles.numbers([t("networks.clean"), *[f"ε = {_epsilon(eps, card.dataset)}" for eps in sizes]],
-                          [_share(clean)], [_short(attack) for attack in ATTACKED], cells))
-    st.caption(t("networks.interval", n=clean["n"], strong=_line(card, "strong", sizes[-1])["n"]))
+                          _share(clean), [_short(attack) for attack in attacks], cells))
+    st.caption(t("networks.interval", n=clean["n"], strong=_line(card, "strong", sizes[-1])["n"]) if sizes else
+               t("networks.unmeasured"))
     if card.name == "lenet5-10":
         st.caption(t("networks.r2"))
     notes = "  \n".join(f"`{name}` {value}" for name, value in recipe.items() if value not in (0, 0.0, "", "none", 1, False))

@@ -19,7 +19,7 @@ from torch import nn
 from core.data import SAMPLES, load as load_data
 from core.errors import UserError
 from core.models import loading
-from core.models.cards import MODELS
+from core.models.cards import ARCHITECTURES, MODELS
 from core.statistics import wilson
 
 BARS = {  # clean test accuracy
@@ -31,6 +31,8 @@ BARS = {  # clean test accuracy
     "convnet3-fgsm": 0.4321, "convnet3-pgd": 0.5863, "convnet6-bn": 0.86, "resnet20": 0.915}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 each_model = pytest.mark.parametrize("name", MODELS)
+each_architecture = pytest.mark.parametrize("name", ARCHITECTURES.values())
+some_models = pytest.mark.parametrize("name", ["tutorial-cnn", "lenet5", "convnet3", "resnet20"])
 each_format = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 
 
@@ -95,7 +97,7 @@ def test_titles_are_unique():
     assert len({card.title for card in MODELS.values()}) == len(MODELS)
 
 
-@each_model
+@each_architecture
 def test_logits_come_out_not_probabilities(name):
     logits = built(name)(images(name))
     assert not torch.allclose(logits.exp().sum(dim=1), torch.ones(2)), "log-softmax"
@@ -223,7 +225,7 @@ def assert_loads(name, content, network, tolerance=1e-4, **settings):
     assert torch.allclose(model(x), expected_logits(name, network, x), atol=tolerance, rtol=tolerance)
 
 
-@each_model
+@each_architecture
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_file_or_its_bytes_load(name, suffix, tmp_path):
     network, path = built(name), tmp_path / f"mine{suffix}"
@@ -235,7 +237,7 @@ def test_a_file_or_its_bytes_load(name, suffix, tmp_path):
         assert_loads(name, checkpoint, network)
 
 
-@each_model
+@some_models
 @each_format
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model", "net"])
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -266,7 +268,7 @@ def test_files_from_before_num_batches_tracked_load():
     assert_loads("resnet20", torch_bytes(content), network)
 
 
-@each_model
+@some_models
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_load_as_float32(name, dtype):
     network = built(name)
@@ -323,7 +325,7 @@ def test_a_surplus_key_is_named(state, form):
     assert "fc3.weight" in refused(as_file(state, form), "surplus")
 
 
-@pytest.mark.parametrize("other", [name for name in MODELS if name != "tutorial-cnn"])
+@pytest.mark.parametrize("other", [name for name in ARCHITECTURES.values() if name != "tutorial-cnn"])
 def test_another_networks_checkpoint_is_refused(other):
     with pytest.raises(UserError, match="does not fit Tutorial CNN"):
         loading.load("tutorial-cnn", checkpoint=torch_bytes(built(other).state_dict()))
