@@ -366,7 +366,8 @@ def test_shell_lists_what_is_here(tmp_path):
         assert found.returncode == 0 and found.stderr == ""
         assert [line.split() for line in found.stdout.splitlines()] == [
             ["name", "split", "images", "source"], ["mnist", "sample", "5000", "bundled"],
-            ["cifar10", "sample", "20", "bundled"], ["own_v2", "test", "3", "npz"]]
+            ["cifar10", "sample", "20", "bundled"], ["own_v2", "test", "3", "npz"],
+            ["mnist-37", "sample", "1000", "bundled"]]
 
 
 def test_list_goes_on_past_a_damaged_set(tmp_path, capsys):
