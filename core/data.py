@@ -58,18 +58,23 @@ class DataSet:
         """(C, H, W) of one image as a network sees it."""
         return SHAPES[self.images.shape[1]]
 
+    def at(self, indices) -> "DataSet":
+        """The images at `indices` (a slice, integers or bools) as a data set."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
+
     def only(self, labels: tuple[int, ...]) -> "DataSet":
         """The images of these classes; all of them for an empty tuple."""
-        keep = np.isin(self.labels, labels) if labels else slice(None)
-        return replace(self, images=self.images[keep], labels=self.labels[keep])
+        return self.at(np.isin(self.labels, labels) if labels else slice(None))
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """All images uint8 [N, C, H, W] and labels int64 [N]."""
+        images = self.images[..., None] if self.images.ndim == 3 else self.images
+        return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(self.labels)
 
     def batch(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
         """Images float32 [n, C, H, W] in [0, 1] and labels int64 [n] at `indices` (a slice or integers)."""
-        images = self.images[indices]
-        if images.ndim == 3:
-            images = images[..., None]
-        x = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float().div_(255)
-        return x, torch.from_numpy(self.labels[indices])
+        x, y = self.at(indices).tensors()
+        return x.float().div_(255), y
 
     def one(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """One image as a batch of one. Raises UserError when there is no such index."""

@@ -12,9 +12,9 @@ from core.data import DataSet, held_out
 from core.evaluation import require_fit
 from core.models.cards import ModelCard
 from core.models.loading import NOTE, Classifier
-from core.statistics import wilson
 from core.training.loop import Progress, train
-from core.training.recipes import RECIPES, Recipe
+from core.training.measure import share
+from core.training.recipes import RECIPES, Recipe, fgsm, pgd
 
 SMALL = ("lenet5", "tutorial-cnn", "softmax", "logistic37", "maxout", "rbf", "cnn-pgd", "lenet5-2", "lenet5-cifar",
          "convnet3")  # cards whose architecture is quick to train
@@ -50,9 +50,7 @@ class Live:
         self.reports: list[Report] = []
 
     def __iter__(self) -> Iterator[Report]:
-        images = self.train_set.images
-        x = torch.from_numpy(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2).copy())
-        y = torch.from_numpy(self.train_set.labels)
+        x, y = self.train_set.tensors()
         if hasattr(self.model.network, "start_from"):
             self.model.network.start_from(x[:1000].float() / 255)
         steps = -(-len(y) // self.recipe.batch_size) * self.recipe.epochs
@@ -82,9 +80,9 @@ class Live:
             "data": {"name": self.train_set.name, "split": self.train_set.split, "trained_on": len(self.train_set)},
             "recipe": asdict(self.recipe), "steps": last.progress.step, "of_steps": last.progress.steps,
             "seconds": round(last.progress.seconds, 1), "trained": time.strftime("%Y-%m-%d"),
-            "accuracy": _share(round(last.clean * n), n, self.test_set.split),
+            "accuracy": {"split": self.test_set.split, **share(round(last.clean * n), n)},
             "robust": [{"attack": "pgd", "norm": "linf", "eps": self.eps, "settings": {"steps": 10},
-                        **_share(round(last.robust * attacked), attacked, self.test_set.split)}],
+                        "split": self.test_set.split, **share(round(last.robust * attacked), attacked)}],
         }
 
     def content(self) -> bytes:
@@ -93,21 +91,16 @@ class Live:
         return safetensors.torch.save(tensors, {NOTE: json.dumps(self.facts())})
 
 
-def _share(correct: int, n: int, split: str) -> dict:
-    low, high = wilson(correct, n)
-    return {"split": split, "correct": correct, "n": n, "accuracy": correct / n, "low": low, "high": high}
-
-
 def live_recipe(name: str, method: str, epochs: int, *, eps: float, alpha: float = 0.0, steps: int = 7,
                 strength: float = 0.003, seed: int = 0) -> Recipe:
     """A recipe for the architecture of the card `name`: method "none", "fgsm", "pgd", "l1" or "worst-case"."""
     base = RECIPES[name]
     plain = Recipe(epochs, 64, base.learning_rate, base.weight_decay, clip=base.clip or 5.0, max_norm=base.max_norm,
                    seed=seed)
-    if method in ("fgsm", "pgd"):
-        steps = 1 if method == "fgsm" else steps
-        return replace(plain, method="adversarial", eps=eps, steps=steps, alpha=alpha, ramp=0.3,
-                       step_size=1.25 if steps == 1 else 2.5 / steps)
+    if method == "fgsm":
+        return fgsm(plain, eps, alpha=alpha, ramp=0.3)
+    if method == "pgd":
+        return pgd(plain, eps, steps, alpha=alpha, ramp=0.3)
     return replace(plain, method=method, eps=eps if method == "worst-case" else 0.0,
                    strength=strength if method == "l1" else 0.0)
 
@@ -117,7 +110,6 @@ def split(dataset: DataSet, test: DataSet | None) -> tuple[DataSet, DataSet]:
     set that stands alone, its first four fifths and the rest."""
     if test is not None:
         fresh = ~held_out(dataset.name, dataset.images) if dataset.name in ("mnist", "cifar10") else slice(None)
-        return replace(dataset, images=dataset.images[fresh], labels=dataset.labels[fresh]), test
+        return dataset.at(fresh), test
     cut = len(dataset) * 4 // 5
-    parts = (slice(0, cut), slice(cut, None))
-    return tuple(replace(dataset, images=dataset.images[part], labels=dataset.labels[part]) for part in parts)
+    return dataset.at(slice(0, cut)), dataset.at(slice(cut, None))

@@ -54,7 +54,7 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, 
                 else torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0))
     state = {"network": network, "optimizer": optimizer, "schedule": schedule}
     history = _resume(checkpoint, recipe, state) if checkpoint else []
-    forward = torch.compile(network) if compiled else network
+    forward, half = torch.compile(network) if compiled else network, fast_half(device)
     seconds = sum(record["seconds"] for record in history)
     for epoch in range(len(history), recipe.epochs):
         generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)  # the same after a resume
@@ -65,7 +65,7 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, 
             eps = recipe.eps * min(1.0, (done + 1) / (recipe.ramp * total)) if recipe.ramp else recipe.eps
             batch = augment(x[chosen.to(device)].float().div_(255), recipe, generator)
             labels = y[chosen.to(device)]
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast_half(device)):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
                 loss, logits = batch_loss(forward, batch.contiguous(memory_format=torch.channels_last), labels, recipe,
                                           eps, generator)
             optimizer.zero_grad(set_to_none=True)

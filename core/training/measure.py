@@ -31,7 +31,7 @@ def clean(model: nn.Module, dataset: DataSet, device: torch.device, batch_size: 
         x, y = dataset.batch(slice(start, start + batch_size))
         with torch.no_grad():
             correct += (model(x.to(device)).argmax(1).cpu() == y).sum().item()
-    return {"split": dataset.split, **_share(correct, len(dataset))}
+    return {"split": dataset.split, **share(correct, len(dataset))}
 
 
 def robust(model: nn.Module, card: ModelCard, dataset: DataSet) -> Iterator[dict]:
@@ -44,9 +44,10 @@ def robust(model: nn.Module, card: ModelCard, dataset: DataSet) -> Iterator[dict
         settings = {key: value for key, value in values_of(attack).items() if key != "eps"}
         for point in points:
             yield {"attack": name, "norm": attack.norm, "eps": point.epsilon, "settings": settings, "seed": 0,
-                   "split": dataset.split, **_share(point.correct, point.total)}
+                   "split": dataset.split, **share(point.correct, point.total)}
 
 
-def _share(correct: int, n: int) -> dict:
+def share(correct: int, n: int) -> dict:
+    """How a card states a share: correct, n, accuracy and its 95 % Wilson interval."""
     low, high = wilson(correct, n)
     return {"correct": correct, "n": n, "accuracy": correct / n, "low": low, "high": high}

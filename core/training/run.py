@@ -31,9 +31,7 @@ def training_images(card: ModelCard, directory: Path) -> tuple[torch.Tensor, tor
     those are."""
     whole = load(card.dataset, "train", directory).only(card.labels)
     keep = ~held_out(card.dataset, whole.images)
-    images = whole.images[keep]
-    x = torch.from_numpy(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2).copy())
-    return x, torch.from_numpy(whole.labels[keep]), int((~keep).sum())
+    return *whole.at(keep).tensors(), int((~keep).sum())
 
 
 def with_attacked(x: torch.Tensor, y: torch.Tensor, recipe: Recipe,
@@ -59,7 +57,7 @@ def fit(card: ModelCard, directory: Path, runs: Path, compiled: bool, say: Calla
     if hasattr(model.network, "start_from"):
         model.network.start_from(x[torch.randperm(len(x))[:1000]].float() / 255)
     members = model.network.members if isinstance(model.network, Ensemble) else [model.network]
-    seconds, watched = 0.0, []
+    seconds = 0.0
     for k, member in enumerate(members):
         seed = recipe.seed + k
         if len(members) > 1:
@@ -74,7 +72,6 @@ def fit(card: ModelCard, directory: Path, runs: Path, compiled: bool, say: Calla
                     "train_accuracy": round(progress.train_accuracy, 5), "seconds": round(progress.seconds, 1)}
             if recipe.method == "adversarial":
                 line |= _watch(part, test, recipe, device)
-                watched.append(line)
             with (runs / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             say("  ".join(f"{key} {value}" for key, value in line.items()))

@@ -278,8 +278,7 @@ def test_every_network_has_a_recipe_and_every_recipe_a_network():
 def test_a_live_training_reports_and_can_be_loaded_again(method):
     train_set, test_set = split(load("mnist", "sample", SAMPLES), None)
     assert (len(train_set), len(test_set)) == (4000, 1000)
-    small = train_set.only(()).__class__(**{**train_set.__dict__, "images": train_set.images[:512],
-                                            "labels": train_set.labels[:512]})
+    small = train_set.at(slice(0, 512))
     live = Live(MODELS["softmax"], live_recipe("softmax", method, 2, eps=0.05, steps=2), small, test_set, 0.05)
     reports = list(live)
     assert reports[-1].progress.step == reports[-1].progress.steps and len(reports) >= 2
