@@ -4,12 +4,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.attacks import PGD
+from core.attacks.base import draw, gradient_and_logits
 from core.training.recipes import Recipe
 
 
 def adversarial_batch(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, eps: float,
                       generator: torch.Generator) -> Tensor:
-    """x' [N, C, H, W] within eps of x: `recipe.steps` steps of PGD on the network as it is now."""
+    """x' [N, C, H, W]: `recipe.steps` steps of PGD within eps of x on the network as it is now; for "noisy" one step
+    of eps from noise of 2 eps, clamped to [0, 1]."""
+    if recipe.method == "noisy":
+        noisy = (x + 2 * eps * draw("linf", x, generator)).clamp(0, 1)
+        gradient, _ = gradient_and_logits(network, noisy, y, None)
+        return (noisy + eps * gradient.sign()).clamp(0, 1).detach()
     attack = PGD(steps=recipe.steps, step_size=recipe.step_size, random_start=recipe.random_start)
     radii = torch.full((len(x),), eps, device=x.device)
     return attack.perturb(network, x, y, radii, target=None, generator=generator).detach()
@@ -49,7 +55,7 @@ def cross_entropy(logits: Tensor, y: Tensor, recipe: Recipe) -> Tensor:
 def batch_loss(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, eps: float,
                generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """(loss, logits [N, K]) of one batch by the method of the recipe; `eps` is where its ramp stands."""
-    if recipe.method == "adversarial":
+    if recipe.adversarial:
         return adversarial_loss(network, x, y, recipe, eps, generator)
     if recipe.method == "worst-case":
         return worst_case_loss(network, x, y, recipe, eps)

@@ -54,6 +54,8 @@ def fit(card: ModelCard, directory: Path, runs: Path, compiled: bool, say: Calla
         x, y = with_attacked(x, y, recipe, device)
     torch.manual_seed(recipe.seed)
     model = Classifier(card.build(), card.mean, card.std)
+    if recipe.base and recipe.method != "static":
+        model.network.load_state_dict(loading.load(recipe.base, device).network.state_dict())
     if hasattr(model.network, "start_from"):
         model.network.start_from(x[torch.randperm(len(x))[:1000]].float() / 255)
     members = model.network.members if isinstance(model.network, Ensemble) else [model.network]
@@ -70,7 +72,7 @@ def fit(card: ModelCard, directory: Path, runs: Path, compiled: bool, say: Calla
                               compiled=compiled):
             line = {"epoch": progress.epoch, "loss": round(progress.loss, 5),
                     "train_accuracy": round(progress.train_accuracy, 5), "seconds": round(progress.seconds, 1)}
-            if recipe.method == "adversarial":
+            if recipe.adversarial:
                 line |= _watch(part, test, recipe, device)
             with (runs / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
@@ -78,7 +80,7 @@ def fit(card: ModelCard, directory: Path, runs: Path, compiled: bool, say: Calla
         saved = torch.load(runs / f"{name}.pt", weights_only=True)
         seconds += sum(record["seconds"] for record in saved["history"])
     facts["seconds"] = round(seconds)
-    if recipe.method == "adversarial":  # from the log: a resumed training saw only its own epochs
+    if recipe.adversarial:  # from the log: a resumed training saw only its own epochs
         facts["watched"] = _log(runs / f"{name}.jsonl", recipe.epochs)
     facts["precision"] = ("bfloat16 autocast" if fast_half(device) else "float32") + (
         " in training, float32 in evaluation, weights stored as float16")

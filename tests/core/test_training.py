@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 from torch.nn import functional as F
 
+from core.attacks.base import draw
 from core.data import SAMPLES, load
 from core.errors import UserError
 from core.models import cards, loading
@@ -82,6 +83,18 @@ def test_adversarial_batches_stay_within_eps_and_raise_the_loss(recipe):
     assert (attacked - x).abs().max() <= 0.2 + 1e-6 and attacked.min() >= 0 and attacked.max() <= 1
     assert F.cross_entropy(model(attacked), y) > F.cross_entropy(model(x), y)
     assert not attacked.requires_grad and all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_noisy_steps_leave_the_ball_by_the_noise_and_raise_the_loss():
+    model, (images, y) = network("lenet5"), digits(64)
+    x = images.float() / 255
+    attacked = losses.adversarial_batch(model, x, y, replace(QUICK, method="noisy"), 0.1,
+                                        torch.Generator().manual_seed(0))
+    far = (attacked - x).abs()
+    assert 0.2 < far.max() <= 0.3 + 1e-6 and attacked.min() >= 0 and attacked.max() <= 1
+    noisy = (x + 0.2 * draw("linf", x, torch.Generator().manual_seed(0))).clamp(0, 1)
+    assert F.cross_entropy(model(attacked), y) > F.cross_entropy(model(noisy), y)
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
