@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--attack", required=True, choices=ATTACKS)
     parser.add_argument("--epsilons", help="as 0,0.05,8/255; the data set's own by default")
     parser.add_argument("--defense", choices=DEFENSES)
-    parser.add_argument("--aware", action="store_true", help="the attacker knows the defense (BPDA)")
+    parser.add_argument("--aware", action="store_true", help="the attacker knows the defense (BPDA, smooth twin, averages over draws)")
     for registry in (ATTACKS, DEFENSES):
         for name, (each, users) in _options(registry).items():
             kind = {bool: _truth}.get(each.kind, each.kind)

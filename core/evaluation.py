@@ -13,7 +13,7 @@ from core.analysis.spectrum import magnitude
 from core.attacks import Attack, AttackResult, OneStep
 from core.attacks.base import along
 from core.data import DataSet
-from core.defenses import Defense, adaptive
+from core.defenses import Defense, attackers, positions, tally
 from core.errors import UserError
 from core.images import quantized
 from core.models.cards import ModelCard
@@ -111,8 +111,21 @@ def defended(model: nn.Module, defense: Defense, images: Tensor) -> Defended:
     """What `defense` makes of images [M, C, H, W], and what the network then sees in them."""
     device = next(model.parameters()).device
     with torch.no_grad():
-        changed = defense(images.to(device))
-        return Defended(changed.cpu(), model(changed).softmax(dim=1).cpu())
+        images = images.to(device)
+        return Defended(defense(images).cpu(), defense.defend(model)(images).softmax(dim=1).cpu())
+
+
+def known(model: nn.Module, defense: Defense, attack: Attack, x: Tensor, y: Tensor, epsilons: Sequence[float], *,
+          target: Tensor | None = None, seed: int = 0) -> Tensor:
+    """What the defended network says, [E, K] probabilities, of one image x [1, C, H, W] attacked at each eps by one who
+    knows the defense. Of several ways to a gradient the one counts that leaves the true class (or brings the target)
+    the least (or the most) probability."""
+    judged = defense.defend(model)
+    images = [_walk(seen, attack, x, y, target, seed)(epsilons) for seen in _seen(attack, model, defense, judged)]
+    with torch.no_grad():
+        shares = torch.stack([judged(each).softmax(dim=1) for each in images])  # [ways, E, K]
+    score = shares[..., int(y)] if target is None else -shares[..., int(target)]
+    return shares[score.argmin(dim=0), torch.arange(len(epsilons))].cpu()
 
 
 def examples(model: nn.Module, attack: Attack, dataset: DataSet, epsilons: Sequence[float], *, count: int = 10,
@@ -139,12 +152,14 @@ def _by_turns(labels: np.ndarray, rounds: int) -> np.ndarray:
     return np.array([place[k] for k in range(rounds) for place in places if k < len(place)])
 
 
-def over_slider(model: nn.Module, defense: Defense, image: Tensor, values: Sequence[int]) -> Defended:
-    """One image [1, C, H, W] behind `defense` with its slider at each of `values`."""
-    device = next(model.parameters()).device
-    changed = torch.cat([replace(defense, **{defense.slider: value})(image) for value in values])
+def over_slider(model: nn.Module, defense: Defense, image: Tensor) -> Defended:
+    """One image [1, C, H, W] behind `defense` with its slider at each of its positions."""
+    each = [replace(defense, **{defense.slider: value}) for value in positions(type(defense))]
+    image = image.to(next(model.parameters()).device)
     with torch.no_grad():
-        return Defended(changed, model(changed.to(device)).softmax(dim=1).cpu())
+        answers = [model(torch.cat([one.drawn(image, k) for one in each])) for k in range(defense.draws)]
+        changed = torch.cat([one(image) for one in each])
+        return Defended(changed.cpu(), tally(answers).softmax(dim=1).cpu())
 
 
 def require_fit(card: ModelCard, dataset: DataSet, classes: int = 10) -> None:
@@ -168,12 +183,14 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
     leaves alone what is wrong already). For iterated attacks an image fooled at a smaller eps counts at every
     larger one, and an image is done as soon as it is fooled. An attack without eps counts where the distance that
     it found is larger than eps. With a `defense` the defended network is judged; the attacker sees the bare network, or, when
-    `aware`, the defended one through `adaptive(defense)`. The first `limit` images are used.
+    `aware`, the defended one in each of the ways of `attackers(defense, model)`, and an image is right only against all
+    of them. The first `limit` images are used.
     """
     device = next(model.parameters()).device
-    judged = model if defense is None else nn.Sequential(defense, model)
-    seen = nn.Sequential(adaptive(defense), model) if defense is not None and aware else model
+    judged = model if defense is None else defense.defend(model)
+    seen = _seen(attack, model, defense, judged) if defense is not None and aware else [model]
     cumulative = attack.iterated and (defense is None or aware)
+    early = cumulative and not (defense and defense.randomized)  # another draw may read the image right
     one_step = isinstance(attack, OneStep)
     for eps in epsilons if attack.bounded else ():
         replace(attack, eps=eps)  # refuses what the attack refuses, before anything is computed
@@ -185,7 +202,7 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
             distances = _distances(judged, seen, attack, x, y, seed + start)
             return [(k, int((distances > eps).sum())) for k, eps in enumerate(epsilons)]
         return list(_one_step(judged, seen, attack, x, y, epsilons, seed + start) if one_step else
-                    _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed + start))
+                    _survivors(judged, seen, attack, x, y, epsilons, cumulative, early, seed + start))
 
     correct = [0] * len(epsilons)
     starts = range(0, total, BATCH)
@@ -196,7 +213,12 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
         yield [Point(eps, right, done, right / done, *wilson(right, done)) for eps, right in zip(epsilons, correct)]
 
 
-def _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed) -> Iterator[tuple[int, int]]:
+def _seen(attack, model, defense, judged) -> list[nn.Module]:
+    """What an attacker who knows the defense works on: without gradients, the defended network itself."""
+    return [judged] if attack.black_box else attackers(defense, model)
+
+
+def _survivors(judged, seen, attack, x, y, epsilons, cumulative, early, seed) -> Iterator[tuple[int, int]]:
     """(index of eps, images of the batch still right there)."""
     right = _is_right(judged, x, y)
     x, y = x[right], y[right]
@@ -206,8 +228,13 @@ def _survivors(judged, seen, attack, x, y, epsilons, cumulative, seed) -> Iterat
         if epsilons[k] == 0:
             yield k, len(y)
             continue
-        result = replace(attack, eps=epsilons[k])(seen, x, y, seed=seed, early=cumulative)
-        right = ~result.success if seen is judged else _is_right(judged, result.adversarial, y)
+        right = torch.ones_like(y, dtype=torch.bool)
+        for network in seen:
+            rows = right.nonzero()[:, 0]
+            if not len(rows):
+                break
+            result = replace(attack, eps=epsilons[k])(network, x[rows], y[rows], seed=seed, early=early)
+            right[rows] = ~result.success if network is judged else _is_right(judged, result.adversarial, y[rows])
         yield k, int(right.sum())
         if cumulative:
             x, y = x[right], y[right]
@@ -220,9 +247,12 @@ def _distances(judged, seen, attack, x, y, seed) -> Tensor:
     distances = torch.zeros(len(y), device=x.device)
     right = _is_right(judged, x, y).nonzero()[:, 0]
     if len(right):
-        result = attack(seen, x[right], y[right], seed=seed)
-        found = {"linf": result.linf, "l2": result.l2, "l0": result.l0.float()}[attack.norm]
-        distances[right] = torch.where(_is_right(judged, result.adversarial, y[right]), torch.inf, found)
+        distances[right] = torch.inf
+        for network in seen:
+            result = attack(network, x[right], y[right], seed=seed)
+            found = {"linf": result.linf, "l2": result.l2, "l0": result.l0.float()}[attack.norm]
+            found = torch.where(_is_right(judged, result.adversarial, y[right]), torch.inf, found)
+            distances[right] = torch.minimum(distances[right], found)
     return distances
 
 
@@ -251,7 +281,7 @@ def minimal_epsilon(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, top:
     without eps gives its own distance.
     """
     if not attack.bounded:
-        return _distances(model, model, attack, x, y, seed)
+        return _distances(model, [model], attack, x, y, seed)
     if isinstance(attack, OneStep):
         return _first_on_grid(model, attack, x, y, top, tolerance, seed)
     high = torch.where(_is_right(model, x, y), torch.inf, 0.0)
@@ -338,11 +368,14 @@ def queries_needed(model: nn.Module, attack: Attack, dataset: DataSet, *, limit:
 def _one_step(judged, seen, attack, x, y, epsilons, seed) -> Iterator[tuple[int, int]]:
     """The same for an attack of one step, whose direction serves every eps; what its gradient's forward pass says
     of the clean images need not be computed again when attacker and judge see the same network."""
-    direction, logits = attack.direction(seen, x, y, None, torch.Generator().manual_seed(seed))
-    right = logits.argmax(dim=1) == y if logits is not None and seen is judged else _is_right(judged, x, y)
+    found = [attack.direction(network, x, y, None, torch.Generator().manual_seed(seed)) for network in seen]
+    logits = found[0][1]
+    right = logits.argmax(dim=1) == y if logits is not None and seen[0] is judged else _is_right(judged, x, y)
     # The wrong ones stay in the batch: a batch of another size costs more (oneDNN compiles for each) than they do.
     for k, eps in enumerate(epsilons):
-        at_eps = right & _is_right(judged, torch.add(x, direction, alpha=eps).clamp_(0, 1), y) if eps else right
+        at_eps = right
+        for direction, _ in found if eps else ():
+            at_eps = at_eps & _is_right(judged, torch.add(x, direction, alpha=eps).clamp_(0, 1), y)
         yield k, int(at_eps.sum())
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.defenses.base import Defense
+from core.defenses.jpeg_steps import smooth_jpeg
 from core.images import to_uint8
 from core.settings import setting
 
@@ -24,7 +25,6 @@ class JPEG(Defense):
     title: ClassVar[str] = "JPEG"
     paper: ClassVar[str] = "https://arxiv.org/abs/1608.00853"
     differentiable: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
     slider: ClassVar[str] = "quality"
 
     quality: int = setting(75, 1, 100, 1)
@@ -33,6 +33,10 @@ class JPEG(Defense):
     def forward(self, x: Tensor) -> Tensor:
         compressed = np.stack([self.round_trip(image) for image in to_uint8(x)])
         return torch.from_numpy(compressed).permute(0, 3, 1, 2).to(x).div_(255)
+
+    def twin(self, x: Tensor) -> Tensor:
+        """Our own steps with a smooth quantisation (`core.defenses.jpeg_steps`)."""
+        return smooth_jpeg(x, int(self.quality), self.subsampling)
 
     def round_trip(self, image: np.ndarray) -> np.ndarray:
         """One uint8 image [H, W, C], C = 1 or 3, as it looks after the file."""

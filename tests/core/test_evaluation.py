@@ -12,12 +12,12 @@ from torch import nn
 
 import core.evaluation
 from core.analysis.saliency import gradient
-from core.attacks import ATTACKS, FGM, FGSM, PGD, Noise, Searched
+from core.attacks import ATTACKS, FGM, FGSM, PGD, CarliniWagner, Noise, Searched
 from core.data import ROOT, SAMPLES, DataSet, load as load_data
-from core.defenses import JPEG, adaptive
+from core.defenses import DEFENSES, JPEG, BitDepth, GaussianBlur, RandomNoise, Threshold, attackers, positions
 from core.errors import UserError
 from core.evaluate import main, parse_epsilons
-from core.evaluation import accuracy_curve, defended, epsilon_path, over_slider, require_fit
+from core.evaluation import accuracy_curve, defended, epsilon_path, known, over_slider, require_fit
 from core.models import loading
 from core.models.cards import MODELS
 from core.settings import settings_of
@@ -203,11 +203,12 @@ def test_a_defended_curve_judges_the_defended_network(model, sample, attack, awa
     defense, epsilons = JPEG(30), [0.1, 0.2, 0.3]
     x, y = sample.batch(slice(0, 150))
     right = model(defense(x)).argmax(dim=1) == y
-    seen = nn.Sequential(adaptive(defense), model) if aware else model
+    ways = attackers(defense, model) if aware else [model]
     expected = []
     for eps in epsilons:
-        adversarial = replace(attack, eps=eps)(seen, x, y).adversarial
-        now = right & (model(defense(adversarial)).argmax(dim=1) == y)
+        now = right.clone()
+        for seen in ways:
+            now &= model(defense(replace(attack, eps=eps)(seen, x, y).adversarial)).argmax(dim=1) == y
         if attack.iterated and aware:  # an attacker who cannot see the defense does not know when to stop, either
             right = now
         expected.append(int(now.sum()))
@@ -317,13 +318,67 @@ def test_defended_is_the_defense_and_the_network(model, sample):
 
 def test_over_slider_is_the_defense_at_each_value(model, sample):
     x, _ = digit(sample, 303)
-    values = [1, 30, 75, 100]
-    found = over_slider(model, JPEG(10, "4:4:4"), x, values)
-    assert found.images.shape == (4, 1, 28, 28)
-    for k, quality in enumerate(values):
+    found = over_slider(model, JPEG(10, "4:4:4"), x)
+    assert found.images.shape == (100, 1, 28, 28)
+    for quality in (1, 30, 75, 100):
         image = JPEG(quality, "4:4:4")(x)
-        assert torch.equal(found.images[k:k + 1], image)
-        assert torch.allclose(found.probabilities[k], model(image).softmax(dim=1)[0], atol=1e-5)
+        assert torch.equal(found.images[quality - 1:quality], image)
+        assert torch.allclose(found.probabilities[quality - 1], model(image).softmax(dim=1)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_over_slider_works_for_every_defense(model, sample, name):
+    x, _ = digit(sample, 303)
+    kind = DEFENSES[name]
+    settings = {"votes": 3} if name == "noise" else {}
+    found, stops = over_slider(model, kind(**settings), x), positions(kind)
+    assert found.images.shape == (len(stops), 1, 28, 28)
+    last = kind(**settings, **{kind.slider: stops[-1]})
+    assert torch.allclose(found.images[-1:], last(x), atol=1e-6)
+    assert torch.allclose(found.probabilities[-1], last.defend(model)(x).softmax(dim=1)[0].detach(), atol=1e-5)
+
+
+# The attacker who knows
+
+WAYS = {"jpeg": JPEG(30), "threshold": Threshold(0.5), "bits": BitDepth(2), "blur": GaussianBlur(1.0)}
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("attack", [FGSM(), PGD(steps=3, random_start=False), CarliniWagner(steps=20)],
+                         ids=lambda attack: attack.title)
+def test_an_image_is_right_only_against_every_way_to_a_gradient(model, sample, name, attack):
+    defense, eps = WAYS[name], 0.1 if attack.bounded else 1.0
+    x, y = sample.batch(slice(0, 60))
+    judged = nn.Sequential(defense, model)
+    right = judged(x).argmax(dim=1) == y
+    for seen in attackers(defense, model):
+        if attack.bounded:
+            right &= judged(replace(attack, eps=eps)(seen, x, y).adversarial).argmax(dim=1) == y
+        else:
+            result = attack(seen, x, y)
+            right &= (judged(result.adversarial).argmax(dim=1) == y) | (result.l2 > eps)
+    points = last(accuracy_curve(model, attack, sample, [eps], limit=60, defense=defense, aware=True))
+    assert counts(points) == [int(right.sum())]
+
+
+def test_a_randomized_defense_is_judged_by_draws_that_the_attacker_does_not_have(model, sample):
+    defense = RandomNoise(0.3, votes=5)
+    runs = [counts(last(accuracy_curve(model, PGD(steps=5), sample, [0.0, 0.3], limit=60, defense=defense, aware=knows)))
+            for knows in (True, True, False)]
+    assert runs[0] == runs[1], "deterministic all the same"
+    assert runs[0][0] == runs[2][0] and runs[0][1] <= runs[2][1]
+
+
+def test_known_is_the_strongest_way_for_one_image(model, sample):
+    x, y = digit(sample, 303)
+    defense, epsilons = JPEG(30), (0.0, 0.1, 0.2)
+    shares = known(model, defense, FGSM(), x, y, epsilons)
+    each = torch.stack([nn.Sequential(defense, model)(FGSM().path(seen, x, y, epsilons)[:, 0]).softmax(dim=1)
+                        for seen in attackers(defense, model)])
+    assert len(each) == 2 and torch.allclose(shares[:, int(y)], each[:, :, int(y)].min(dim=0).values, atol=1e-6)
+    target = (y + 1) % 10
+    shares = known(model, defense, FGSM(), x, y, epsilons, target=target)
+    assert shares.shape == (3, 10) and torch.allclose(shares.sum(dim=1), torch.ones(3), atol=1e-5)
 
 
 # What fits
