@@ -44,6 +44,8 @@ MESSAGES = {
     "setting.choice": "{name} must be one of {available}; {value} is not.",
     "setting.epsilons": "The epsilon values must be numbers from 0 upwards, separated by commas; {value} is not.",
     "setting.seed": "seed must be a whole number from 0 to 2^63 - 1; {value} is not.",
+    "saliency.no_convolution": "This network has no convolution, and Grad-CAM needs one; choose another method.",
+    "saliency.layer": "{layer} is no convolution of this network; choose one of: {available}.",
 }
 
 
