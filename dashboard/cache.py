@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from core import data, evaluation
+from core.analysis import grad_cam, spectrum, transfer_function
+from core.analysis.saliency import METHODS, Maps
 from core.attacks import ATTACKS, AttackResult
 from core.attacks.one_pixel import one_pixel_map
+from core.defense_grid import Mended, mended_example
 from core.defenses import DEFENSES
 from core.device import best_device
 from core.images import from_uint8
@@ -52,8 +55,18 @@ def defended(subject: tuple, defense: str, settings: tuple, _model: nn.Module, _
 @st.cache_data(max_entries=400, show_spinner=False)
 def over_slider(subject: tuple, defense: str, settings: tuple, _model: nn.Module, _image) -> evaluation.Defended:
     """One image behind a defense at every position of its slider."""
-    built = DEFENSES[defense](**dict(settings))
-    return evaluation.over_slider(_model, built, _image, range(1, 101))
+    return evaluation.over_slider(_model, DEFENSES[defense](**dict(settings)), _image)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def known(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target: int | None, attack: str,
+          settings: tuple, epsilons: tuple, defense: str, defense_settings: tuple, _model: nn.Module) -> torch.Tensor:
+    """What the defended network says of one image under an attacker who knows the defense: [E, K]."""
+    x = image(shape, pixels).to(device())
+    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    goal = None if target is None else torch.tensor([target], device=x.device)
+    return evaluation.known(_model, DEFENSES[defense](**dict(defense_settings)), ATTACKS[attack](**dict(settings)), x, y,
+                            epsilons, target=goal)
 
 
 @st.cache_data(max_entries=50, show_spinner=False)
@@ -143,3 +156,68 @@ def image(shape: tuple, pixels: bytes) -> torch.Tensor:
 def prediction(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return network(x).argmax(dim=1)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def attacked(subject: tuple, shape: tuple, pixels: bytes, label: int | None, attack: str, settings: tuple,
+             _model: nn.Module) -> AttackResult:
+    """One image under one attack."""
+    x = image(shape, pixels).to(device())
+    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    return ATTACKS[attack](**dict(settings))(_model, x, y)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def convolutions(subject: tuple, shape: tuple, _model: nn.Module) -> dict[str, tuple[int, int]]:
+    """The convolutions of a network and the sizes of their maps."""
+    return grad_cam.convolutions(_model, shape)
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def saliency(subject: tuple, method: str, classes: tuple[int, ...], layer: str | None, _model: nn.Module,
+             _images: torch.Tensor) -> Maps:
+    """Maps of `_images` for a class each; `subject` says which images and which model."""
+    found = METHODS[method](_model, _images.to(device()), torch.tensor(classes, device=device()), layer=layer)
+    return Maps(found.signed.cpu(), found.magnitude.cpu())
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def layers(subject: tuple, shape: tuple, _model: nn.Module) -> list[str]:
+    """The layers whose answers can be measured, in the order in which they compute."""
+    return transfer_function.layers(_model, shape)
+
+
+@st.cache_data(max_entries=80, show_spinner=False)  # one may hold a megabyte
+def transfer(subject: tuple, shape: tuple, layer: str | None, amplitude: float, defense: str | None, settings: tuple,
+             backgrounds: tuple, _model: nn.Module, _images: torch.Tensor | None) -> transfer_function.Transfer:
+    """A layer's gain at every frequency, behind a defense where one is named; `backgrounds` says which `_images`."""
+    built = DEFENSES[defense](**dict(settings)) if defense else None
+    return transfer_function.transfer_function(_model, shape, layer, amplitude=amplitude, backgrounds=_images,
+                                               defense=built)
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def perturbation_power(subject: tuple, data_name: str, attack: str, settings: tuple, n: int, _model: nn.Module,
+                       _dataset: data.DataSet) -> np.ndarray | None:
+    """The mean power of an attack's perturbations at each frequency, [H, W]; None where it changes no image."""
+    last = None
+    for last in spectrum.perturbation_spectra(_model, ATTACKS[attack](**dict(settings)), _dataset, n):
+        pass
+    return None if last is None else last.scaled.power.numpy()
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def prediction_of(subject: tuple, _model: nn.Module, _image: torch.Tensor) -> tuple[int, float]:
+    """Class and confidence of the one image that `subject` describes, [1, C, H, W]."""
+    with torch.no_grad():
+        shares = _model(_image.to(device())).softmax(dim=1)[0]
+    return int(shares.argmax()), float(shares.max())
+
+
+@st.cache_data(max_entries=50)
+def mended(subject: tuple, attack: str, settings: tuple, eps: float | None, defense: str, defense_settings: tuple,
+           limit: int, _model: nn.Module, _dataset: data.DataSet) -> Mended | None:
+    """An image of a data set that an attack fools and a defense mends. `subject` says which network and data."""
+    built = ATTACKS[attack](**dict(settings), **({} if eps is None else {"eps": eps}))
+    return mended_example(_model, built, DEFENSES[defense](**dict(defense_settings)), _dataset,
+                          limit=limit)

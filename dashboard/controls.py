@@ -18,7 +18,7 @@ from core.models import loading
 from core.models.cards import ARCHITECTURES, MODELS, ModelCard
 from core.settings import Setting, settings_of
 from dashboard import cache
-from dashboard.i18n import architecture_title, attack_title, choice_name, class_name, explain, network_title, number, t
+from dashboard.i18n import architecture_title, attack_title, choice_name, class_name, defense_title, explain, network_title, number, t
 from dashboard.picker import picker
 
 THUMBNAILS = 24
@@ -279,15 +279,25 @@ def shared_settings(page: str, kinds: list[type]) -> dict[type, tuple]:
     return {kind: tuple((each.name, asked[each]) for each in declared[kind]) for kind in kinds}
 
 
-def defense_menu(page: str, grey: bool) -> Choice | None:
-    """A defense with its settings (the one of its slider is the live slider's), or none. Grey images have no
-    colour channels to thin out, so `grey` hides that setting."""
-    name = st.selectbox(t("control.defense"), ["jpeg", "none"], key=f"{page}.defense", persist_state="session",
-                        format_func=lambda n: DEFENSES[n].title if n in DEFENSES else t("control.defense.none"))
+def defense_menu(page: str, grey: bool, slider: bool = False) -> Choice | None:
+    """A defense with its settings, or none. The one of its slider is the live slider's, unless `slider` asks for it."""
+    name = st.selectbox(t("control.defense"), [*DEFENSES, "none"], key=f"{page}.defense", persist_state="session",
+                        format_func=lambda n: defense_title(DEFENSES[n].title) if n in DEFENSES else t("control.defense.none"))
     if name == "none":
         return None
     kind = DEFENSES[name]
-    return Choice(name, _settings(page, kind, hidden=(kind.slider, "subsampling") if grey else (kind.slider,)), kind)
+    return Choice(name, defense_settings(page, kind, grey, hidden=() if slider else (kind.slider,)), kind)
+
+
+def defense_name(name: str, settings: tuple) -> str:
+    """'JPEG 40': a defense and where its slider stands."""
+    value = dict(settings)[DEFENSES[name].slider]
+    return f"{defense_title(DEFENSES[name].title)} {value if isinstance(value, int) else number(value, 2)}"
+
+
+def defense_settings(page: str, kind: type, grey: bool, hidden: tuple[str, ...] = ()) -> tuple:
+    """(name, value) of a defense's settings but `hidden`. Grey images have no colour channels to thin out."""
+    return _settings(page, kind, (*hidden, "subsampling") if grey else hidden)
 
 
 def setting_key(page: str, each: Setting) -> str:

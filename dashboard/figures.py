@@ -189,6 +189,31 @@ def distances(series: Sequence[Distances], top: float, per_255: bool, title: str
     return figure
 
 
+def moved(noise: np.ndarray, kept: np.ndarray, flipped: np.ndarray, names: tuple[str, str], titles: tuple[str, str],
+          x_title: str, y_title: str) -> go.Figure:
+    """Rank correlations from -1 to 1 of n images: of the noise with the map above, of the map before with the map after
+    below; for images that flipped and those that did not, `names` of these. Dashed: the means; a line at 0: chance."""
+    figure = make_subplots(rows=2, cols=1, vertical_spacing=0.2, subplot_titles=titles)
+    for row, values in enumerate((noise, kept), start=1):
+        figure.add_vline(x=0, line={"color": "#8a8d93", "width": 1.5}, row=row, col=1)
+        for group, name, colour in ((flipped, names[0], palette.CURVES[1]), (~flipped, names[1], palette.CURVES[0])):
+            some = values[group & np.isfinite(values)]
+            figure.add_histogram(x=some, name=name, marker_color=colour, opacity=0.62, histnorm="probability",
+                                 xbins={"start": -1, "end": 1.0001, "size": 0.05}, showlegend=row == 1, legendgroup=name,
+                                 hovertemplate="%{x}: %{y:.1%}<extra></extra>", row=row, col=1)
+            if len(some):
+                figure.add_vline(x=some.mean(), line={"color": colour, "width": 2.5, "dash": "dash"}, row=row, col=1)
+    figure.update_layout(height=540, barmode="overlay", font_size=FONT, margin={"l": 70, "r": 10, "t": 40, "b": 104},
+                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
+                                 "font_size": FONT - 1})
+    figure.update_annotations(x=0, xanchor="left", font_size=FONT)
+    lowest = np.nanmin([0.0, *noise, *kept])
+    figure.update_xaxes(range=[-1 if lowest < -0.4 else -0.4, 1], tickfont_size=FONT - 1)
+    figure.update_xaxes(title=x_title, row=2, col=1)
+    figure.update_yaxes(title=y_title, tickformat=".0%", tickfont_size=FONT - 1, rangemode="tozero")
+    return figure
+
+
 def pixel_map(image: np.ndarray, probability: np.ndarray, predicted: np.ndarray, true: int, names: Sequence[str],
               bar: str) -> go.Figure:
     """The image [C, H, W] in grey under what each pixel takes from the true class's probability, [H, W]; a cross where
@@ -226,3 +251,51 @@ def class_counts(counts: np.ndarray, names: Sequence[str], title: str, x_title: 
 def _faint(colour: str) -> str:
     red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, 0.15)"
+
+
+@dataclass(frozen=True)
+class Share:
+    """A line of shares with 95 % intervals: y, low, high in [0, 1] at each place of the axis; `colour` in hex."""
+
+    name: str
+    colour: str
+    dash: str
+    y: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def shares(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y_title: str) -> go.Figure:
+    """Lines over places that are named, not measured, such as the positions of a slider."""
+    figure = go.Figure()
+    for line in lines:
+        figure.add_scatter(x=list(range(len(x))), y=line.y, name=line.name, mode="lines+markers", marker_size=7,
+                           line={"color": line.colour, "dash": line.dash, "width": 2.5},
+                           error_y={"array": np.subtract(line.high, line.y), "arrayminus": np.subtract(line.y, line.low),
+                                    "thickness": 1, "width": 0},
+                           customdata=list(zip(line.low, line.high)),
+                           hovertemplate="%{y:.1%} (%{customdata[0]:.1%} – %{customdata[1]:.1%})")
+    names = 24 * -(-len(lines) // 3)
+    figure.update_layout(title=title, height=400 + names, hovermode="x", font_size=FONT,
+                         margin={"l": 70, "r": 10, "t": 48, "b": 76 + names},
+                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
+                                 "font_size": FONT - 2, "entrywidthmode": "fraction", "entrywidth": 0.32})
+    figure.update_xaxes(title=x_title, tickvals=list(range(len(x))), ticktext=list(x), tickfont_size=FONT - 1)
+    figure.update_yaxes(title=y_title, range=[-0.02, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
+    return figure
+
+
+def accuracy_map(values: np.ndarray, x: Sequence[str], y: Sequence[str], title: str, x_title: str,
+                 y_title: str) -> go.Figure:
+    """Accuracy [rows, columns] as a map with its numbers in it."""
+    figure = go.Figure(go.Heatmap(
+        z=values, x=list(range(len(x))), y=list(range(len(y))), zmin=0, zmax=1, colorscale="Cividis",
+        text=[[f"{100 * value:.0f}" for value in row] for row in values], texttemplate="%{text}", textfont_size=FONT - 1,
+        colorbar={"tickformat": ".0%", "thickness": 14}, customdata=[[(a, b) for a in x] for b in y],
+        hovertemplate="%{customdata[0]} · %{customdata[1]}: %{z:.1%}<extra></extra>", xgap=2, ygap=2))
+    figure.update_layout(title=title, height=130 + 44 * len(y), font_size=FONT, margin={"l": 70, "r": 10, "t": 48, "b": 60})
+    figure.update_xaxes(title=x_title, tickvals=list(range(len(x))), ticktext=list(x), tickfont_size=FONT - 1,
+                        showgrid=False)
+    figure.update_yaxes(title=y_title, tickvals=list(range(len(y))), ticktext=list(y), tickfont_size=FONT - 1,
+                        showgrid=False)
+    return figure

@@ -1,20 +1,23 @@
 """Results of core as the message of the live component: words, colours and bytes."""
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from core.analysis.spectrum import decibels
 from core.attacks import Attack, Searched
+from core.defenses import Defense, positions
 from core.epsilons import slider_for
 from core.evaluation import Defended, EpsilonPath
 from core.images import to_uint8
 from dashboard import palette
-from dashboard.i18n import attack_title, class_name, language, number, t
+from dashboard.i18n import attack_title, class_name, defense_title, language, number, t
 from dashboard.scrubber import pack
 
-WORDS = ("copy", "copied", "png", "csv", "epsilon", "quality", "bars", "chart", "clean", "adversarial", "defended",
+WORDS = ("copy", "copied", "png", "csv", "epsilon", "bars", "chart", "clean", "adversarial", "defended",
          "flip", "original", "noise", "defendedBy", "noDefense", "spectrum", "saliency", "misread", "holds",
-         "wrongAnyway", "mended", "before", "after", "target", "l0", "rounding", "yes", "no", "notFooled", "axis",
+         "wrongAnyway", "mended", "before", "after", "known", "knownLater", "target", "l0", "rounding", "yes", "no", "notFooled", "axis",
          "axis255", "axisL2", "computing")
 FLOOR = -45.0  # dB below the strongest frequency at which the spectrum is drawn black
 
@@ -25,11 +28,10 @@ def nearest(epsilons: tuple[float, ...], epsilon: float) -> int:
 
 
 def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int, int, int],
-            classes: tuple[str, ...], label: int | None, target: int | None, at: int, quality: int,
-            row: Defended | None, column: Defended | None) -> bytes:
-    """Pack one image's epsilon path. `row` is the path behind the defense at `quality`, `column` the image at
-    place `at` of the slider behind the defense at qualities 1 to 100; both None without a defense. A path of
-    only two values, 0 and the slider's, is drawn as the first answer while the whole one is computed.
+            classes: tuple[str, ...], label: int | None, target: int | None, at: int,
+            shield: "Shield | None") -> bytes:
+    """Pack one image's epsilon path, `at` the place of its slider, and what a defense makes of it. A path of only two
+    values, 0 and the slider's, is drawn as the first answer while the whole one is computed.
     """
     scale = slider_for(shape, attack)
     norm = attack.norm if attack.bounded else "strength"
@@ -49,9 +51,9 @@ def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int,
         "hues": {"light": palette.CLASSES_LIGHT, "dark": palette.CLASSES_DARK},
         "shape": shape, "epsilons": scale.path, "partial": partial, "marks": scale.marks, "per255": scale.per_255,
         "norm": norm, "digits": 3 if norm == "linf" else 2, "scale": scale_name(shape, attack),
-        "at": at, "quality": quality, "flip": None if partial else path.flip,
+        "at": at, "flip": None if partial else path.flip,
         "gain": 1 / largest, "label": label, "target": target,
-        "defense": None if row is None else {"rowQuality": quality, "columnAt": -1 if column is None else at},
+        "defense": shield.header(at) if shield else None,
         "file": f"epsilon-lab-{attack.title.lower().replace(' ', '-').replace('(', '').replace(')', '')}",
     }
     arrays = {
@@ -65,11 +67,42 @@ def message(subject: tuple, path: EpsilonPath, attack: Attack, shape: tuple[int,
         "viridis": palette.scale("viridis"), "cividis": palette.scale("cividis"),
         "divergingLight": palette.scale("diverging-light"), "divergingDark": palette.scale("diverging-dark"),
     }
-    if row is not None:
-        arrays |= {"rowImages": to_uint8(row.images), "rowProbabilities": row.probabilities.numpy()}
-    if column is not None:
-        arrays |= {"columnImages": to_uint8(column.images), "columnProbabilities": column.probabilities.numpy()}
-    return pack(header, arrays)
+    return pack(header, arrays | (shield.arrays() if shield else {}))
+
+
+@dataclass(frozen=True)
+class Shield:
+    """A defense with its slider at `value`: `row` is the epsilon path behind it, `column` the image at the chosen
+    epsilon with the slider at each position (None while that is not computed), `known` what the defended network says
+    of an attacker who knows the defense, at the places `known_at` of the path."""
+
+    name: str
+    kind: type[Defense]
+    value: float
+    row: Defended
+    column: Defended | None
+    known: Tensor
+    known_at: list[int]
+
+    def header(self, at: int) -> dict:
+        """What the component says and draws of the slider."""
+        values = positions(self.kind)
+        last = len(values) - 1
+        return {"key": self.name, "name": defense_title(self.kind.title), "slider": self.kind.slider,
+                "label": t(f"setting.{self.kind.slider}"), "values": values,
+                "digits": 0 if isinstance(values[0], int) else 1 if values[1] - values[0] > 0.05 else 2,
+                "ticks": list(range(last + 1)) if last < 8 else [last * k // 4 for k in range(5)],
+                "at": nearest(values, self.value), "columnAt": -1 if self.column is None else at,
+                "knownAt": self.known_at}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Images and probabilities, by the names that the component knows."""
+        found = {"rowImages": to_uint8(self.row.images), "rowProbabilities": self.row.probabilities.numpy(),
+                 "knownProbabilities": self.known.numpy()}
+        if self.column is not None:
+            found |= {"columnImages": to_uint8(self.column.images),
+                      "columnProbabilities": self.column.probabilities.numpy()}
+        return found
 
 
 def scale_name(shape: tuple[int, int, int], attack: Attack) -> str:

@@ -13,6 +13,7 @@ CLASSES_LIGHT = ("#a96b59", "#d98a00", "#717581", "#e76300", "#832db6", "#3f90da
                  "#948a45")
 CLASSES_DARK = ("#c98d7b", "#ffb733", "#9a9eab", "#ff8431", "#b57be0", "#5aa5ea", "#3fcfa5", "#f0563a", "#92dadd",
                 "#cfc684")
+BOTH_LIGHT, BOTH_DARK = ("#e76300", "#3f90da", "#1d1f23"), ("#e76300", "#3f90da", "#ffffff")  # one, the other, both
 CURVES = ("#3f90da", "#e76300", "#832db6", "#94a4a2", "#bd1f01", "#ffa90e", "#a96b59", "#92dadd")
 
 
@@ -53,3 +54,9 @@ _DIVERGING = {  # blue below zero, orange above: told apart by every common kind
     "light": _hexes("#08306b", "#4f93d2", "#f7f7f5", "#ee8a3c", "#8c2d04"),
     "dark": _hexes("#a8d1ff", "#3f86cc", "#16181c", "#c96a1c", "#ffc38a"),
 }
+
+
+def ramp(count: int) -> list[str]:
+    """`count` colours from violet to amber, for lines that follow an order: of viridis, without its faintest end."""
+    places = np.linspace(20, 215, count).round().astype(int) if count > 1 else [100]
+    return ["#{:02x}{:02x}{:02x}".format(*scale("viridis")[place]) for place in places]

@@ -20,12 +20,15 @@ STYLE = """<style>
 </style>"""
 
 
-def run(views: list[ModuleType]) -> None:
-    """Navigate between `views` (the first is the start page) and render the chosen one."""
+def run(sections: dict[str, list[ModuleType]]) -> None:
+    """Navigate between the views of all sections and render the chosen one. A section is named by its key in the
+    catalogues; that of "" stands by itself, and its first view is the start page."""
     language()
     st.html(STYLE)
-    pages = [st.Page(view.render, title=t(view.TITLE), icon=view.ICON, url_path=view.URL, default=view is views[0])
-             for view in views]
+    start = sections[""][0]
+    pages = {t(name) if name else "": [st.Page(view.render, title=t(view.TITLE), icon=view.ICON, url_path=view.URL,
+                                               default=view is start) for view in views]
+             for name, views in sections.items()}
     page = st.navigation(pages, position="top")
     try:
         page.run()

@@ -2,6 +2,7 @@
 import base64
 import html
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,22 @@ STYLE = """<style>
   border-radius: 4px; box-shadow: 0 0 0 1px rgba(128, 128, 128, 0.25); }
 .attacks p { margin: 0; line-height: 22px; opacity: 0.8; }
 .attacks .changed { font-weight: 700; opacity: 1; color: color-mix(in srgb, #e8551f 82%, currentColor); font-size: 16px; }
+.stacks { display: grid; gap: 18px 18px; font-size: 15px; font-variant-numeric: tabular-nums;
+  grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); max-width: calc(var(--columns) * 236px); }
+.stacks h4 { font-size: 16px; font-weight: 650; margin: 0; padding: 0 0 6px; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
+.stacks img { display: block; width: 100%; aspect-ratio: 1; image-rendering: pixelated; border-radius: 4px;
+  box-shadow: 0 0 0 1px rgba(128, 128, 128, 0.25); }
+.stacks p { margin: 0; padding: 4px 0 10px; line-height: 22px; min-height: 36px; box-sizing: border-box;
+  white-space: nowrap; overflow: hidden; text-overflow: ellipsis; opacity: 0.85; }
+.stacks p i { display: inline-block; width: 11px; height: 11px; margin-right: 5px; border-radius: 2px;
+  vertical-align: -1px; }
+.stacks p.legend { white-space: normal; }
+.stacks p span { margin-right: 10px; white-space: nowrap; }
+.headline { font-size: 20px; font-weight: 650; line-height: 28px; min-height: 28px; margin: 0; }
+.stacks .changed { font-weight: 700; opacity: 1; color: color-mix(in srgb, #e8551f 82%, currentColor); }
+@media (max-width: 640px) { .stacks { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; }
+  .headline { min-height: 84px; } }
 .shares { border-collapse: separate; border-spacing: 4px; width: 100%; font-size: 15px;
   font-variant-numeric: tabular-nums; table-layout: fixed; }
 .shares th { font-weight: 600; text-align: left; font-size: 14px; opacity: 0.85; padding: 2px 4px; }
@@ -49,6 +66,22 @@ def signed(delta: np.ndarray, dark: bool) -> np.ndarray:
     mean = delta.mean(axis=0)
     share = mean / max(float(np.abs(mean).max()), 1e-12)
     return palette.scale("diverging-dark" if dark else "diverging-light")[np.round(128 + 127 * share).astype(int)]
+
+
+def magnitude(values: np.ndarray) -> np.ndarray:
+    """A map [H, W] in cividis: dark is 0 or less, bright its largest value."""
+    share = np.clip(values / max(float(values.max()), 1e-12), 0, 1)
+    return palette.scale("cividis")[np.round(255 * share).astype(int)]
+
+
+def both(one: np.ndarray, other: np.ndarray, dark: bool) -> np.ndarray:
+    """Two sets of pixels [H, W], each from 0 (not in it) to 1: a colour for either, one for both, on the ground's."""
+    colours = [np.array([int(colour[k:k + 2], 16) for k in (1, 3, 5)]) for colour in
+               (palette.BOTH_DARK if dark else palette.BOTH_LIGHT)]
+    ground = palette.scale("diverging-dark" if dark else "diverging-light")[128]
+    shares = (one * (1 - other), other * (1 - one), one * other, (1 - one) * (1 - other))
+    mixed = sum(share[..., None] * colour for share, colour in zip(shares, [*colours, ground]))
+    return np.round(mixed).astype(np.uint8)
 
 
 def coloured(weights: np.ndarray) -> np.ndarray:
@@ -100,6 +133,40 @@ def column(title: str, noise: np.ndarray, image: np.ndarray, lines: list[str], c
             f'<img src="{data_uri(image)}" alt="{html.escape(image_alt)}">{words}</section>')
 
 
+@dataclass(frozen=True)
+class Part:
+    """One image of a stack, with a line under it, or a legend of (colour, word)."""
+
+    image: np.ndarray
+    alt: str
+    caption: str = ""
+    changed: bool = False
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+def stack(title: str, parts: list[Part], foot: str = "") -> str:
+    """Images under each other beneath a title, and a last line."""
+    words = []
+    for part in parts:
+        line = html.escape(part.caption) or "".join(
+            f'<span><i style="background:{colour}"></i>{html.escape(word)}</span>' for colour, word in part.legend)
+        kind = " class=changed" if part.changed else " class=legend" if part.legend else ""
+        words.append(f'<img src="{data_uri(part.image)}" alt="{html.escape(part.alt)}">'
+                     f'<p title="{html.escape(part.caption)}"{kind}>{line}</p>')
+    return f'<section><h4 title="{html.escape(title)}">{html.escape(title)}</h4>{"".join(words)}' \
+           f'{f"<p>{html.escape(foot)}</p>" if foot else ""}</section>'
+
+
+def headline(sentence: str) -> str:
+    """The result in one sentence. A phone keeps room for three lines, so that nothing below jumps."""
+    return f'{STYLE}<p class="headline">{html.escape(sentence)}</p>'
+
+
+def stacks(sections: list[str]) -> str:
+    """Stacks side by side, all of one width; two in a line on a phone."""
+    return f'{STYLE}<div class="stacks" style="--columns: {len(sections)}">{"".join(sections)}</div>'
+
+
 def waiting(title: str) -> str:
     """The room of a column that is still being computed."""
     return f'<section><h4>{html.escape(title)}</h4><i></i><i></i><p>…</p></section>'
@@ -110,9 +177,10 @@ def columns(sections: list[str]) -> str:
     return f'{STYLE}<div class="attacks">{"".join(sections)}</div>'
 
 
-def grid(cells: list[str], smallest: int) -> str:
-    """As many columns as fit, each at least `smallest` pixels wide."""
-    return f'{STYLE}<div class="tiles" style="grid-template-columns: repeat(auto-fill, minmax({smallest}px, 1fr))">' \
+def grid(cells: list[str], smallest: int, largest: int | None = None) -> str:
+    """As many columns as fit, each at least `smallest` pixels wide, and at most `largest` where that is given."""
+    most = f"{largest}px" if largest else "1fr"
+    return f'{STYLE}<div class="tiles" style="grid-template-columns: repeat(auto-fill, minmax({smallest}px, {most}))">' \
            f'{"".join(cells)}</div>'
 
 

@@ -46,6 +46,11 @@ def attack_title(title: str) -> str:
     return catalogue(language()).get(f"attack.{title}", title)
 
 
+def defense_title(title: str) -> str:
+    """The name of a defense: words are translated, names such as JPEG stay as they are."""
+    return catalogue(language()).get(f"defense.{title}", title)
+
+
 def network_title(card) -> str:
     """The name of a network of MODELS: words are translated, names such as ResNet-20 stay as they are."""
     return catalogue(language()).get(f"network.{card.title}", card.title)

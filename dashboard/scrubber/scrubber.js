@@ -30,12 +30,12 @@ class Panel {
     this.root = root;
     const find = (selector) => root.querySelector(selector);
     this.epsilon = find(".epsilon input");
-    this.quality = find(".quality input");
+    this.strength = find(".slider.defense input");
     this.canvases = Object.fromEntries(
       [...root.querySelectorAll(".tile")].map((tile) => [tile.classList[1], new Tile(tile)]));
     this.chart = new Chart(find(".chart svg"), (k) => this.moveTo(k), () => this.release());
     this.scheduled = 0;
-    for (const input of [this.epsilon, this.quality]) {
+    for (const input of [this.epsilon, this.strength]) {
       input.addEventListener("input", () => this.schedule());
       input.addEventListener("change", () => this.release());
     }
@@ -53,7 +53,7 @@ class Panel {
   }
 
   receive(data) {
-    const fresh = !this.data || this.data.subject !== data.subject;
+    const fresh = !this.data || this.data.subject !== data.subject || this.data.defense?.key !== data.defense?.key;
     this.data = data;
     this.root.classList.toggle("partial", data.partial);
     this.epsilon.disabled = this.root.querySelector(".csv").disabled = data.partial;
@@ -63,7 +63,7 @@ class Panel {
     this.epsilon.max = data.epsilons.length - 1;
     if (fresh) { // a hand on the slider is not moved by the answer to its own last release
       this.epsilon.value = data.at;
-      this.quality.value = data.quality;
+      this.strength.value = data.defense ? data.defense.at : 0;
     }
     this.root.hidden = false;
     this.texts();
@@ -75,10 +75,12 @@ class Panel {
     const { text, defense } = this.data;
     const set = (selector, value) => { this.root.querySelector(selector).textContent = value; };
     set(".copy", text.copy); set(".png", text.png); set(".csv", text.csv);
-    set(".epsilon .name", text.epsilon); set(".quality .name", text.quality);
+    set(".epsilon .name", text.epsilon); set(".slider.defense .name", defense ? defense.label : text.noDefense);
     set(".bars h3", text.bars); set(".chart h3", text.chart);
-    this.root.querySelector(".quality").classList.toggle("off", !defense);
-    this.quality.disabled = !defense;
+    this.root.querySelector(".slider.defense").classList.toggle("off", !defense);
+    this.strength.disabled = !defense;
+    this.strength.max = defense ? defense.values.length - 1 : 1;
+    if (+this.strength.value > +this.strength.max) this.strength.value = this.strength.max;
     this.root.querySelector(".tile.defended").classList.toggle("off", !defense);
     this.root.querySelector(".legend").innerHTML = ["clean", "adversarial", "defended"]
       .filter((which) => defense || which !== "defended")
@@ -128,11 +130,17 @@ class Panel {
         escape(fill(text.flip, { epsilon: this.epsilonName(flip, true) }))}</text></g>`;
     }
     svg.innerHTML = content;
-    const qualityTicks = this.root.querySelector(".quality .ticks"), span = qualityTicks.clientWidth - thumb;
-    qualityTicks.innerHTML = [1, 25, 50, 75, 100].map((q) => {
-      const x = thumb / 2 + ((q - 1) / 99) * span;
-      return `<line x1="${x}" x2="${x}" y1="-8" y2="-3"/><text x="${x}" y="12" text-anchor="middle">${q}</text>`;
+    const ticks = this.root.querySelector(".slider.defense .ticks"), { defense } = this.data, span = ticks.clientWidth - thumb;
+    ticks.innerHTML = !defense ? "" : defense.ticks.map((k) => {
+      const x = thumb / 2 + (k / (defense.values.length - 1)) * span;
+      return `<line x1="${x}" x2="${x}" y1="-8" y2="-3"/><text x="${x}" y="12" text-anchor="middle">${this.strengthName(k)}</text>`;
     }).join("");
+  }
+
+  // Where the defense's own slider stands, as people say it.
+  strengthName(k) {
+    const { values, digits } = this.data.defense;
+    return this.number(digits).format(values[k]);
   }
 
   // 8/255 for photos, 0.15 for digits; the other one beside it where there is room.
@@ -157,29 +165,38 @@ class Panel {
   release() {
     clearTimeout(this.pending); // arrow keys fire many
     this.pending = setTimeout(() => this.send({
-      epsilon: this.data.epsilons[+this.epsilon.value], quality: +this.quality.value, scale: this.data.scale,
+      epsilon: this.data.epsilons[+this.epsilon.value], scale: this.data.scale,
+      strength: this.data.defense ? this.data.defense.values[+this.strength.value] : null,
+      defense: this.data.defense ? this.data.defense.key : null,
       moment: Date.now() }), 120); // or a second release at the same place would not count as a change
   }
 
-  // The row of defended images holds for its quality, the column for its epsilon; null while neither fits.
+  // The row of defended images holds for its strength, the column for its epsilon; null while neither fits.
   defendedNow(k, q) {
     const { defense, arrays } = this.data;
     if (!defense) return null;
-    if (q === defense.rowQuality) return { images: arrays.rowImages, probabilities: arrays.rowProbabilities, k };
-    if (k === defense.columnAt) return { images: arrays.columnImages, probabilities: arrays.columnProbabilities, k: q - 1 };
+    if (q === defense.at) return { images: arrays.rowImages, probabilities: arrays.rowProbabilities, k };
+    if (k === defense.columnAt) return { images: arrays.columnImages, probabilities: arrays.columnProbabilities, k: q };
     return null;
+  }
+
+  // What the defended network says of an attacker who knows the defense: known at its strength, at some epsilons.
+  knownNow(k, q, K) {
+    const { defense, arrays } = this.data;
+    const row = defense && q === defense.at ? defense.knownAt.indexOf(k) : -1;
+    return row < 0 ? null : arrays.knownProbabilities.subarray(row * K, row * K + K);
   }
 
   draw() {
     const { data } = this, { arrays, classes, text } = data;
-    const place = +this.epsilon.value, k = data.partial ? 1 : place, q = +this.quality.value, K = classes.length;
+    const place = +this.epsilon.value, k = data.partial ? 1 : place, q = +this.strength.value, K = classes.length;
     const clean = arrays.probabilities.subarray(0, K);
     const now = arrays.probabilities.subarray(k * K, k * K + K);
     const defended = this.defendedNow(k, q);
     const after = defended && defended.probabilities.subarray(defended.k * K, defended.k * K + K);
     this.drawSliders(place, q);
     this.drawTiles(k, defended);
-    this.drawWords(k, q, clean, now, after);
+    this.drawWords(k, clean, now, after, q, this.knownNow(k, q, K));
     this.bars.forEach(({ row, much, lanes }, c) => {
       row.classList.toggle("top", c === argmax(now));
       much.textContent = now[c] < 0.005 ? "" : this.share(now[c]);
@@ -193,9 +210,10 @@ class Panel {
   drawSliders(k, q) {
     const outputs = this.root.querySelectorAll(".slider output");
     outputs[0].innerHTML = this.epsilonName(this.data.epsilons[k], false);
-    outputs[1].textContent = q;
+    outputs[1].textContent = this.data.defense ? this.strengthName(q) : "";
+    this.strength.setAttribute("aria-valuetext", outputs[1].textContent);
     this.epsilon.setAttribute("aria-valuetext", outputs[0].textContent);
-    for (const [input, part] of [[this.epsilon, k / (this.data.epsilons.length - 1)], [this.quality, (q - 1) / 99]])
+    for (const [input, part] of [[this.epsilon, k / (this.data.epsilons.length - 1)], [this.strength, q / this.strength.max]])
       input.style.setProperty("--track", `linear-gradient(90deg, var(--accent) ${100 * part}%, var(--line) ${100 * part}%)`);
   }
 
@@ -213,7 +231,7 @@ class Panel {
     tiles.noise.caption(fill(escape(text.noise), { gain: `<b>×${this.number(gain < 10 ? 1 : 0).format(gain)}</b>` }));
     tiles.original.caption(escape(text.original));
     tiles.adversarial.caption(escape(text.adversarial));
-    tiles.defended.caption(this.data.defense ? fill(escape(text.defendedBy), { quality: +this.quality.value }) : escape(text.noDefense));
+    tiles.defended.caption(this.data.defense ? fill(escape(text.defendedBy), { defense: this.defenseName(+this.strength.value) }) : escape(text.noDefense));
     tiles.spectrum.caption(escape(text.spectrum));
     tiles.saliency.caption(fill(escape(text.saliency), { name: this.named(argmax(part(arrays.probabilities, k, this.data.classes.length))) }));
   }
@@ -222,7 +240,11 @@ class Panel {
     return `<b>${escape(this.data.classes[c])}</b>`;
   }
 
-  drawWords(k, q, clean, now, after) {
+  defenseName(q) {
+    return escape(`${this.data.defense.name} ${this.strengthName(q)}`);
+  }
+
+  drawWords(k, clean, now, after, q, known) {
     const { text, arrays, label, target } = this.data;
     const was = argmax(clean), is = argmax(now), whole = (p) => this.share(p);
     const kind = is === was ? (label !== null && was !== label ? "wrongAnyway" : "holds") : label !== null && is === label ? "mended" : "misread";
@@ -230,8 +252,12 @@ class Panel {
     setHTML(this.root.querySelector(".headline"),
       `${fill(escape(text[kind]), words)} <span class="sure">(${whole(now[is])})</span>`);
     let story = fill(escape(text.before), { name: this.named(was), sure: whole(clean[was]) });
-    if (after) story += " · " + fill(escape(text.after), { quality: q, name: this.named(argmax(after)), sure: whole(after[argmax(after)]) });
-    else if (this.data.defense) story += " · …";
+    const told = (words, shares) => fill(escape(words), {
+      defense: this.defenseName(q), name: this.named(argmax(shares)), sure: whole(shares[argmax(shares)]) });
+    if (this.data.defense) {
+      story += " · " + (after ? told(text.after, after) : "…");
+      story += " · " + (known ? told(text.known, known) : fill(escape(text.knownLater), { defense: escape(this.data.defense.name) }));
+    }
     if (target !== null) story += " · " + fill(escape(text.target), { name: this.named(target), sure: whole(now[target]) });
     setHTML(this.root.querySelector(".story"), story);
     const linf = arrays.linf[k], fools = arrays.rounded[k] !== was;
@@ -257,7 +283,7 @@ class Panel {
   async copyLink(button) {
     const address = new URL(location.href);
     address.searchParams.set("eps", this.data.epsilons[+this.epsilon.value]);
-    address.searchParams.set("quality", this.quality.value);
+    if (this.data.defense) address.searchParams.set(this.data.defense.slider, this.data.defense.values[+this.strength.value]);
     try {
       await navigator.clipboard.writeText(address.href);
     } catch { // no clipboard on plain http: offer the text itself

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.analysis.checks import of_curves
 from core.attacks import ATTACKS
 from core.data import DataSet
 from core.defenses import DEFENSES
@@ -15,7 +16,8 @@ from core.errors import UserError
 from core.evaluation import Point, accuracy_curve, require_fit
 from core.evaluate import parse_epsilons
 from core.images import to_uint8
-from dashboard import cache, controls, figures, link, results, tiles
+from core.settings import settings_of
+from dashboard import alarms, cache, controls, figures, link, results, tiles
 from dashboard.i18n import attack_title, class_name, number, t
 
 TITLE, ICON, URL = "page.curves", ":material/show_chart:", "curves"
@@ -33,20 +35,27 @@ class Plan:
     attack: str
     settings: tuple
     attacker: str
-    quality: int | None
+    defense: str | None
+    defense_settings: tuple
     weights: str  # tells a user's checkpoint from another of the same name
 
     @property
     def name(self) -> str:
-        defense = "" if self.attacker == "none" else f" · JPEG {self.quality}, {t('curves.' + self.attacker)}"
+        defense = f" · {self.defended}, {t('curves.' + self.attacker)}" if self.defense else ""
         return f"{controls.model_title(self.model)} · {attack_title(ATTACKS[self.attack].title)}{defense}"
+
+    @property
+    def defended(self) -> str:
+        """The defense and where its slider stands, or a dash."""
+        return controls.defense_name(self.defense, self.defense_settings) if self.defense else "–"
 
 
 def render() -> None:
     """Controls in the sidebar; chart, table and examples in the page."""
     link.restore(PAGE, {"data": (f"{PAGE}.data", link.one_of(controls.data_sets())),
                         "n": (f"{PAGE}.n", link.between(int, 1, 60_000)),
-                        "quality": (f"{PAGE}.quality", link.between(int, 1, 100)),
+                        "defense": (f"{PAGE}.defense", link.one_of([*DEFENSES, "none"])),
+                        **{each.name: (controls.setting_key(PAGE, each), link.setting(each)) for each in _sliders()},
                         "attacks": (f"{PAGE}.attacks", link.several(ATTACKS))})
     controls.take_own_checkpoint(PAGE)
     st.title(t("curves.title"))
@@ -69,10 +78,14 @@ def render() -> None:
         _draw(place, norm, dataset, plans, done)
     if start:
         _compute(dataset, plans, epsilons, n, done, progress, places)
+    _alarms(dataset, plans, done)
     _table(dataset, plans, done)
     if plans:
         _examples(dataset, plans, epsilons)
-    link.write({"data": st.session_state[f"{PAGE}.data"], "n": n, "quality": st.session_state.get(f"{PAGE}.quality"),
+    defended = next((plan for plan in plans if plan.defense), None)
+    slider = DEFENSES[defended.defense].slider if defended else ""
+    link.write({"data": st.session_state[f"{PAGE}.data"], "n": n, "defense": defended.defense if defended else None,
+                slider: dict(defended.defense_settings)[slider] if defended else None,
                 "attacks": ",".join(st.session_state[f"{PAGE}.attacks"]) or None})
 
 
@@ -85,10 +98,9 @@ def _plans(dataset: DataSet) -> tuple[list[Plan], dict[str, tuple[float, ...]], 
     attacks = st.multiselect(t("control.attacks"), list(ATTACKS), format_func=lambda n: attack_title(ATTACKS[n].title),
                              key=f"{PAGE}.attacks", persist_state="session")
     settings = controls.shared_settings(PAGE, [ATTACKS[name] for name in attacks])
-    defended = st.toggle(t("curves.jpeg"), key=f"{PAGE}.jpeg", persist_state="session", help=t("curves.jpeg.help"))
-    st.session_state.setdefault(f"{PAGE}.quality", QUALITY)
-    quality = st.slider(t("setting.quality"), 1, 100, key=f"{PAGE}.quality", persist_state="session",
-                        disabled=not defended)
+    st.session_state.setdefault(f"{PAGE}.defense", "none")
+    st.session_state.setdefault(controls.setting_key(PAGE, _sliders()[0]), QUALITY)
+    chosen = controls.defense_menu(PAGE, dataset.shape[0] == 1, slider=True)
     epsilons = {}
     for norm in dict.fromkeys(ATTACKS[name].norm for name in attacks):
         scale = scale_for(dataset.shape, norm)
@@ -102,12 +114,17 @@ def _plans(dataset: DataSet) -> tuple[list[Plan], dict[str, tuple[float, ...]], 
             epsilons[norm] = scale.curve
     st.session_state[f"{PAGE}.n"] = min(st.session_state.get(f"{PAGE}.n", 500), len(dataset))
     n = st.number_input(t("curves.n", last=len(dataset)), 1, len(dataset), key=f"{PAGE}.n", persist_state="session")
-    attackers = ATTACKERS if defended else ATTACKERS[:1]
-    plans = [Plan(model, attack, settings[ATTACKS[attack]], attacker, quality if attacker != "none" else None,
-                  controls.weights_of(model))
+    attackers = ATTACKERS if chosen else ATTACKERS[:1]
+    plans = [Plan(model, attack, settings[ATTACKS[attack]], attacker,
+                  *((chosen.name, chosen.settings) if attacker != "none" else (None, ())), controls.weights_of(model))
              for model, attack, attacker in itertools.product(models, attacks, attackers)
-             if not (attacker == "aware" and ATTACKS[attack].black_box)]  # noise has no gradient to adapt
+             if not (attacker == "aware" and "noise" in attack)]  # noise learns nothing from what it knows
     return plans, epsilons, n
+
+
+def _sliders():
+    """The setting of each defense that its slider moves, JPEG's first."""
+    return [each for kind in DEFENSES.values() for each in settings_of(kind) if each.name == kind.slider]
 
 
 def _draw(place, norm: str, dataset: DataSet, plans: list[Plan], done: dict) -> None:
@@ -139,9 +156,9 @@ def _shipped(dataset: DataSet, plan: Plan) -> list[Point] | None:
     """The shipped curve of the same network, attack and defense on the official test set."""
     for each in results.shipped():
         same = (each["dataset"], each["model"], each["attack"]) == (dataset.name, plan.model, plan.attack)
-        if same and each["settings"] == dict(plan.settings) and each["defense"] == (
-                None if plan.attacker == "none" else "jpeg") and each["attacker_knows_defense"] == (
-                plan.attacker == "aware") and each["defense_settings"].get("quality") == plan.quality:
+        if same and each["settings"] == dict(plan.settings) and each["defense"] == plan.defense and (
+                each["attacker_knows_defense"] == (plan.attacker == "aware")) and (
+                dict(plan.defense_settings).items() <= each["defense_settings"].items()):
             return each["points"]
     return None
 
@@ -159,7 +176,7 @@ def _compute(dataset: DataSet, plans, epsilons, n: int, done: dict, progress, pl
             continue
         require_fit(network.card, dataset)
         norm = ATTACKS[plan.attack].norm
-        defense = None if plan.attacker == "none" else DEFENSES["jpeg"](quality=plan.quality)
+        defense = DEFENSES[plan.defense](**dict(plan.defense_settings)) if plan.defense else None
         for points in accuracy_curve(network.module, ATTACKS[plan.attack](**dict(plan.settings)), dataset,
                                      epsilons[norm], limit=n, defense=defense, aware=plan.attacker == "aware"):
             done[_data_key(dataset), plan] = points
@@ -171,6 +188,21 @@ def _compute(dataset: DataSet, plans, epsilons, n: int, done: dict, progress, pl
                 _draw(places[norm], norm, dataset, plans, done)
                 drawn = time.monotonic()
     progress.caption(t("curves.idle"))
+
+
+def _alarms(dataset: DataSet, plans: list[Plan], done: dict) -> None:
+    """What the curves of each network, defense and norm say together about whether they can be believed."""
+    groups: dict[tuple, list] = {}
+    for plan in plans:
+        points = done.get((_data_key(dataset), plan)) or _shipped(dataset, plan)
+        if points and plan.attacker != "unaware":  # who does not know the defense may well be beaten by chance
+            groups.setdefault((plan.model, plan.defended, ATTACKS[plan.attack].norm), []).append(
+                (ATTACKS[plan.attack](**dict(plan.settings)), points))
+    for (model, defended, _), curves in groups.items():
+        fired = [finding for finding in of_curves(curves) if finding.fired]
+        if fired:
+            name = controls.model_title(model) + (f" · {defended}" if defended != "–" else "")
+            st.html(alarms.cards(fired, len(fired), name))
 
 
 def _seconds(value: float) -> str:
@@ -187,7 +219,7 @@ def _table(dataset: DataSet, plans, done: dict) -> None:
             rows += [{t("curves.model"): controls.model_title(plan.model),
                       t("curves.attack"): attack_title(ATTACKS[plan.attack].title), t("curves.settings"): settings,
                       t("curves.norm"): ATTACKS[plan.attack].norm,
-                      t("control.defense"): "–" if plan.attacker == "none" else f"JPEG {plan.quality}",
+                      t("control.defense"): plan.defended,
                       t("curves.attacker"): "–" if plan.attacker == "none" else t(f"curves.{plan.attacker}"),
                       "epsilon": round(p.epsilon, 6), t("curves.correct"): p.correct, "n": p.total,
                       t("curves.accuracy"): round(p.accuracy, 4), t("curves.low"): round(p.low, 4),

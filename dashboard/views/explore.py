@@ -4,8 +4,8 @@ import time
 
 import streamlit as st
 
-from core.attacks import ATTACKS
-from core.defenses import DEFENSES
+from core.attacks import ATTACKS, OneStep
+from core.defenses import DEFENSES, positions
 from core.epsilons import slider_for
 from core.evaluation import require_fit
 from core.models.cards import MODELS
@@ -16,7 +16,7 @@ from dashboard.scrubber import scrubber
 TITLE, ICON, URL = "page.explore", ":material/search:", "explore"
 PAGE = "explore"
 FIRST_DIGIT, FIRST_PHOTO = 4155, 1  # images that the default network misreads at the default epsilon
-QUALITY = 40
+STARTS = {"jpeg": 40}  # where a defense's slider first stands, if not at its setting's default
 
 
 def _readers() -> dict:
@@ -30,10 +30,12 @@ def _readers() -> dict:
         "target": (f"{PAGE}.target", link.between(int, 0, 999)),
         "defense": (f"{PAGE}.defense", link.one_of([*DEFENSES, "none"])),
         "eps": (f"{PAGE}.eps", link.between(float, 0, 100)),
-        "quality": (f"{PAGE}.quality", link.between(int, 1, 100)),
     }
-    for each in (*settings_of(attack), *settings_of(DEFENSES["jpeg"])):
-        if each.name not in ("eps", "quality"):
+    defense = DEFENSES.get(st.query_params.get("defense", "jpeg"))
+    for each in (*settings_of(attack), *(settings_of(defense) if defense else ())):
+        if defense and each.name == defense.slider:
+            readers[each.name] = (f"{PAGE}.strength.{defense.slider}", link.setting(each))
+        elif each.name != "eps":
             readers[each.name] = (controls.setting_key(PAGE, each), link.setting(each))
     return readers
 
@@ -69,31 +71,51 @@ def _live(subject: controls.Subject, network: controls.Network, attack: controls
     built = attack.build()
     name = live.scale_name(subject.shape, built)
     scale = slider_for(subject.shape, built)
-    epsilon, quality = _sliders(name, scale.start)
+    epsilon = _sliders(name, scale.start)
     key = (network.key, subject.shape, subject.pixels, subject.label, target, attack.name, attack.settings)
     epsilons = scale.path
     at = live.nearest(epsilons, epsilon)
-    begun = st.session_state.setdefault(f"{PAGE}.begun", set())
-    partial = built.iterated and key not in begun and at > 0
+    shown = st.session_state.setdefault(f"{PAGE}.shown", set())
+    partial = built.iterated and key not in shown and at > 0
     path = cache.path(*key, (0.0, epsilons[at]) if partial else epsilons, _model=network.module)
-    row = column = None
-    if defense is not None:
-        settings = (*defense.settings, (defense.kind.slider, quality))
-        row = cache.defended((key, path.epsilons), defense.name, settings, _model=network.module, _images=path.adversarial)
-        if not partial:
-            column = cache.over_slider((key, at), defense.name, defense.settings, _model=network.module,
-                                       _image=path.adversarial[at:at + 1])
-    scrubber(live.message(key, path, built, subject.shape, subject.classes, subject.label, target, at, quality,
-                          row, column), key=f"{PAGE}.panel")
-    _write_link(subject, network, attack, target, defense, epsilons[at], quality)
-    if partial:  # the chosen epsilon is on screen first, the rest of the path follows
-        begun.add(key)
+    strength = _strength(defense) if defense else None
+    with_known = (key, at, defense and (defense.name, defense.settings, strength))
+    later = not isinstance(built, OneStep) and with_known not in shown  # what takes long comes when the rest is seen
+    shield = _shield(key, path, at, partial, later, network, defense, strength, built) if defense else None
+    scrubber(live.message(key, path, built, subject.shape, subject.classes, subject.label, target, at, shield),
+             key=f"{PAGE}.panel")
+    _write_link(subject, network, attack, target, defense, epsilons[at], strength)
+    if partial or (defense and later):
+        shown.add(key if partial else with_known)
         time.sleep(0.05)  # a new run drops what the last one has not sent yet
         st.rerun()
 
 
-def _sliders(scale: str, start: float) -> tuple[float, int]:
-    """Where epsilon and quality stand: as last released on this range, else as the link says, else the start."""
+def _shield(key: tuple, path, at: int, partial: bool, later: bool, network, defense: controls.Choice, strength,
+            attack) -> live.Shield:
+    """What the defense makes of the path, of the chosen image at each strength, and of an attacker who knows it: at
+    every epsilon where that is quick, else at the chosen one."""
+    settings = (*defense.settings, (defense.kind.slider, strength))
+    row = cache.defended((key, path.epsilons), defense.name, settings, _model=network.module, _images=path.adversarial)
+    column = None if partial else cache.over_slider((key, at), defense.name, defense.settings, _model=network.module,
+                                                    _image=path.adversarial[at:at + 1])
+    places = list(range(len(path.epsilons))) if isinstance(attack, OneStep) else [at]
+    if partial or later:
+        return live.Shield(defense.name, defense.kind, strength, row, column, path.probabilities[:0], [])
+    known = cache.known(*key, tuple(path.epsilons[k] for k in places), defense.name, settings, _model=network.module)
+    return live.Shield(defense.name, defense.kind, strength, row, column, known, places)
+
+
+def _strength(defense: controls.Choice) -> float:
+    """Where the slider of this defense stands."""
+    start = STARTS.get(defense.name) or getattr(defense.build(), defense.kind.slider)
+    stops = positions(defense.kind)
+    return stops[live.nearest(stops, st.session_state.setdefault(f"{PAGE}.strength.{defense.kind.slider}", start))]
+
+
+def _sliders(scale: str, start: float) -> float:
+    """Where epsilon stands: as last released on this range, else as the link says, else the start. The defense's own
+    slider is put where it was released, too."""
     state = st.session_state
     released = (state.get(f"{PAGE}.panel") or {}).get("release")
     if released != state.get(f"{PAGE}.released"):
@@ -101,17 +123,19 @@ def _sliders(scale: str, start: float) -> tuple[float, int]:
         with contextlib.suppress(TypeError, ValueError, KeyError, OverflowError):  # what a browser sends may be anything
             if released["scale"] == scale:
                 state[f"{PAGE}.eps"] = float(released["epsilon"])
-            state[f"{PAGE}.quality"] = min(100, max(1, int(released["quality"])))
+            state[f"{PAGE}.strength.{DEFENSES[released['defense']].slider}"] = float(released["strength"])
     if state.setdefault(f"{PAGE}.scale", scale) != scale:
         state.update({f"{PAGE}.scale": scale, f"{PAGE}.eps": start})
-    return state.setdefault(f"{PAGE}.eps", start), state.setdefault(f"{PAGE}.quality", QUALITY)
+    return state.setdefault(f"{PAGE}.eps", start)
 
 
-def _write_link(subject, network, attack, target, defense, epsilon: float, quality: int) -> None:
+def _write_link(subject, network, attack, target, defense, epsilon: float, strength) -> None:
     state = st.session_state
     values = {"data": state[f"{PAGE}.data"], "image": None if subject.label is None else state[f"{PAGE}.index"],
               "model": network.card.name, "attack": attack.name, "target": target,
-              "defense": defense.name if defense else "none", "eps": f"{epsilon:.6g}", "quality": quality}
+              "defense": defense.name if defense else "none", "eps": f"{epsilon:.6g}"}
+    if defense:
+        values[defense.kind.slider] = strength
     for name, value in (*attack.settings, *(defense.settings if defense else ())):
         values[name] = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
     link.write(values)

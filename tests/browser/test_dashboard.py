@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 DIGIT = {"width": 28, "height": 28}
-EPSILON, QUALITY = ".slider.epsilon input", ".slider.quality input"
+EPSILON, QUALITY = ".slider.epsilon input", ".slider.defense input"
 MAIN = "[data-testid=stMain]"
 PAGES = ("/", "/compare?attacks=fgsm,fgm", "/targets?attack=fgsm", "/blackbox", "/curves", "/minimal", "/networks", "/train", "/data")
 
@@ -132,7 +132,7 @@ def test_the_quality_slider_redraws_the_defended_image(visit):
 def test_both_sliders_after_each_other_meet_at_fresh_numbers(visit):
     """Quality is moved to 10 and epsilon after it: the defended image is drawn again as soon as the server answers."""
     page = visit()
-    page.locator(QUALITY).fill("10")
+    page.locator(QUALITY).fill("9")  # the tenth place of 1 to 100
     in_address(page, "quality", "10")
     page.locator(EPSILON).fill("30")
     in_address(page, "eps", r"0\.3")
@@ -147,7 +147,7 @@ def test_a_copied_link_opens_the_same_panel(visit):
     page.locator(".thumbs button[aria-pressed=false]").nth(5).click()
     in_address(page, "image", r"(?!4155)\d+")
     page.locator(EPSILON).fill("23")
-    page.locator(QUALITY).fill("61")
+    page.locator(QUALITY).fill("60")
     page.locator(".copy").click()
     link = page.wait_for_function("navigator.clipboard.readText().then(text => text.startsWith('http') && text)").json_value()
     other = visit(link)
@@ -309,8 +309,37 @@ def test_both_themes(visit, scheme):
     middle = page.locator(".tile.noise canvas").evaluate(
         "c => c.getContext('2d').getImageData(0, 0, 1, 1).data[0] > 128")  # the corner has no perturbation
     assert middle == light
-    for link in page.locator("[data-testid=stTopNavLink]").all()[1:]:
-        link.click()
-        page.wait_for_selector(f"{MAIN} h1")
-        page.wait_for_selector(", ".join(f"{MAIN} {part}" for part in (
-            ".js-plotly-plot", "[data-testid=stAlert]", ".tiles", ".attacks")))
+    links = "[data-testid=stTopNavDropdownLink]"
+    for section in page.locator("[data-testid=stTopNavSection]").all():
+        section.click()
+        page.wait_for_selector(links)
+        for k in range(page.locator(links).count()):
+            if not page.locator(links).count():
+                section.click()
+            page.locator(links).nth(k).click()
+            page.wait_for_selector(", ".join(f"{MAIN} {part}" for part in (
+                "h1", "h2", "h3", ".jpeg .headline b, .jpeg .headline:not(:empty)")))
+            page.wait_for_selector(", ".join(f"{MAIN} {part}" for part in (
+                ".js-plotly-plot", "[data-testid=stAlert]", ".tiles", ".attacks", ".jpeg canvas")))
+            page.wait_for_selector("[data-testid=stTopNavPopoverBody]", state="detached")
+
+
+def test_the_steps_of_jpeg_follow_the_slider_and_a_click_chooses_the_block(visit):
+    page = visit("/defenses", panel=False)
+    page.wait_for_selector(".jpeg .steps canvas")
+    seen, slider = [], page.locator(".jpeg .slider input")
+    for quality in ("1", "40", "100"):
+        slider.fill(quality)
+        page.locator(".jpeg .headline", has_text=re.compile(rf"quality {quality},")).wait_for()
+        seen.append((page.locator(".jpeg .headline").inner_text(), page.locator(".jpeg .size").inner_text(),
+                     page.locator(".jpeg .numbers").inner_text(),
+                     page.locator(".jpeg .main").nth(4).evaluate("canvas => canvas.toDataURL()")))
+    assert all(len(set(part)) == 3 for part in zip(*seen))
+    in_address(page, "quality", "100")
+    page.locator(".jpeg .main").nth(2).click(position={"x": 8, "y": 8})
+    page.wait_for_function("([numbers, before]) => numbers.innerText !== before",
+                           arg=[page.locator(".jpeg .numbers").element_handle(), seen[-1][2]])
+    stored = page.locator(".jpeg .grid").nth(2).locator("span").all_inner_texts()
+    table = page.locator(".jpeg .grid").nth(1).locator("span").all_inner_texts()
+    restored = page.locator(".jpeg .grid").nth(3).locator("span").all_inner_texts()
+    assert [int(a) * int(b) for a, b in zip(stored, table)] == [int(value) for value in restored]

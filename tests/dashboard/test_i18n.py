@@ -21,6 +21,7 @@ SOURCES = sorted(DASHBOARD.rglob("*.py"))
 # Names and words that are spelt alike in two of the languages.
 ALIKE = re.compile(r"live\.(axisL2|original|png|defended|noise)|setting\.step_size|upload\.invert\.(auto|no)|own\.arch.*"
                    r"|train\.pause"
+                   r"|saliency\.(method\..*|headline|layer|perturbation|images)"
                    r"|control\.eps\.(linf|l2)|setting\.(rho|kind|population|pixels)|targets\.(original|download)"
                    r"|minimal\.images|targets\.mode|blackbox\.pixels|choice\..*|attack\..*|live\.no|control\.index|curves\.(norm|n)|page\..*|data\.(class|count)|data\.split\.test|class\..*")
 NAMES = {"5 x LeNet-5", "LeNet-5 (RGB)"}  # titles of networks without a word to translate
@@ -54,6 +55,8 @@ def test_registries_and_the_live_panel_have_their_words():
     needed = {f"setting.{each.name}{ending}" for kind in (*ATTACKS.values(), *DEFENSES.values())
               for each in settings_of(kind) if each.name != "eps" for ending in ("", ".help")}
     needed |= {f"attack.{kind.title}" for kind in ATTACKS.values() if " " in kind.title.partition(" (")[0]}
+    needed |= {f"defense.{kind.title}" for kind in DEFENSES.values() if kind.title != "JPEG"}
+    needed |= set(re.findall(r'"(nav\.[a-z]+)"', (DASHBOARD / "app.py").read_text("utf-8")))
     needed |= {f"network.{card.title}" for card in MODELS.values() if " " in card.title and card.title not in NAMES}
     needed |= {f"network.{name}" for name in ARCHITECTURES if re.search(" [a-z]|Wide", name) and name not in NAMES}
     needed |= {f"live.{word}" for word in live.WORDS} | {f"class.{name}" for name in CIFAR10_CLASSES}
@@ -84,7 +87,8 @@ def test_every_key_that_the_code_asks_for_exists_and_every_key_is_asked_for():
     keys, beginnings = asked()
     assert keys - beginnings - set(ENGLISH) == set()
     assert {b for b in beginnings if not any(key.startswith(b) for key in ENGLISH)} == set()
-    unused = {key for key in ENGLISH if key not in keys and not key.startswith((*beginnings, "class.", "attack.", "choice.", "network."))}
+    unused = {key for key in ENGLISH if key not in keys and not key.startswith((*beginnings, "class.", "attack.", "choice.", "network.",
+                                                         "defense.", "nav."))}
     assert unused == set()
 
 

@@ -6,9 +6,7 @@ import csv
 import io
 import json
 import pickle
-import struct
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,14 +15,14 @@ import streamlit as st
 import torch
 from PIL import Image
 from streamlit.proto.WidgetStates_pb2 import WidgetState
-from streamlit.testing.v1 import AppTest
 
 from core import evaluate, evaluation
-from core.attacks import ATTACKS, PGD
+from core.attacks import ATTACKS, PGD, OneStep
 from core.data import SAMPLES, data_directory, load
-from core.defenses import JPEG
+from core.defenses import DEFENSES, JPEG, positions
 from core.epsilons import scale_for, slider_for
 from core.errors import UserError
+from core.evaluation import known
 from core.images import as_seen, to_uint8
 from core.models import loading
 from core.models.cards import MODELS, WEIGHTS
@@ -32,10 +30,8 @@ from core.settings import settings_of
 from dashboard import results
 from dashboard.controls import ANY, setting_key
 from dashboard.i18n import LANGUAGES, catalogue
+from driver import VIEWS, button, chosen, decode, opened, ran, words
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-KINDS = {"u8": np.uint8, "i8": np.int8, "f32": np.float32, "i32": np.int32}
-VIEWS = ("explore", "compare", "targets", "blackbox", "curves", "minimal", "networks", "train", "data")
 WITH_IMAGES = tuple(view for view in VIEWS if view != "networks")  # that one is about networks alone
 DATA = ("mnist/sample", "cifar10/sample")
 LITTLE = {"steps": 3, "queries": 20, "population": 8, "generations": 1}  # what is checked does not depend on these
@@ -48,14 +44,6 @@ def key_of(name, kind, page="explore"):
 
 FAST = {key_of(each.name, kind): max(each.low, LITTLE[each.name]) for kind in ATTACKS.values()
         for each in settings_of(kind) if each.name in LITTLE}
-TIMEOUT = 120
-
-
-@pytest.fixture(autouse=True)
-def directory(tmp_path, monkeypatch):
-    """A data directory of this test's own: only the bundled samples exist."""
-    monkeypatch.setenv("EPSILON_LAB_DATA", str(tmp_path))
-    return tmp_path
 
 
 @pytest.fixture
@@ -68,57 +56,6 @@ def downloads(monkeypatch):
         return button(label, data, file_name, *args, **options)
     monkeypatch.setattr(st, "download_button", download_button)
     return offered
-
-
-def opened(view="explore", query=None, **state):
-    """A new session on a view, run once. `state` fills the session's state ('__' stands for a dot)."""
-    if view == "explore":
-        app = AppTest.from_file(ROOT / "dashboard" / "app.py", default_timeout=TIMEOUT)
-    else:
-        others = [other for other in VIEWS if other != view]
-        app = AppTest.from_string(f"from dashboard import shell\nfrom dashboard.views import {', '.join(VIEWS)}\n"
-                                  f"shell.run([{', '.join([view, *others])}])\n", default_timeout=TIMEOUT)
-    for name, value in state.items():
-        app.session_state[name if "." in name else name.replace("__", ".")] = value
-    if view == "targets" and "targets__attack" not in state:
-        app.session_state["targets.attack"] = "fgsm"  # ten rows of Carlini-Wagner take ten seconds
-    if view == "minimal" and "minimal__n" not in state and "n" not in (query or {}):
-        app.session_state["minimal.n"] = 10  # it computes at once; 200 images take ten seconds
-    for name, value in (query or {}).items():
-        app.query_params[name] = value
-    return ran(app)
-
-
-def ran(app):
-    app.run()
-    assert not app.exception, [(each.message, each.stack_trace) for each in app.exception]
-    return app
-
-
-def chosen(app, key, value):
-    """The session after one widget was set, whatever kind it is."""
-    app.get_by_key(key).set_value(value)
-    return ran(app)
-
-
-def words(key, **values):
-    return catalogue("en")[key].format(**values)
-
-
-def button(app, key, **values):
-    label = words(key, **values)
-    return next(each for each in app.button if each.label == label)
-
-
-def decode(message):
-    """The documented format: uint32 length, header as JSON, arrays from header['base'] on."""
-    size, = struct.unpack_from("<I", message)
-    header = json.loads(message[4:4 + size], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    arrays = {}
-    for name, place in header["arrays"].items():
-        assert place["offset"] % 4 == 0
-        arrays[name] = np.frombuffer(message, KINDS[place["kind"]], place["count"], header["base"] + place["offset"])
-    return header, arrays
 
 
 def panel(app):
@@ -163,7 +100,6 @@ def check(app):
         label, target, attack.norm if attack.bounded else "strength")
     assert len(header["classes"]) == classes and header["marks"] == list(scale.marks)
     assert header["at"] == int(np.abs(np.array(scale.path) - state["explore.eps"]).argmin())
-    assert header["quality"] == state["explore.quality"]
 
     close("probabilities", probabilities(adversarial))
     first = arrays["adversarial"].reshape(pixels)[0]
@@ -192,16 +128,28 @@ def check(app):
     if state["explore.defense"] == "none":
         assert header["defense"] is None and "rowImages" not in arrays and "columnImages" not in arrays
         return header
-    sampling = {"subsampling": state[key_of("subsampling", JPEG)]} if channels == 3 else {}
-    assert header["defense"] == {"rowQuality": header["quality"], "columnAt": header["at"]}
+    kind = DEFENSES[state["explore.defense"]]
+    settings = {each.name: state[key] for each in settings_of(kind)
+                if each.name != kind.slider and (key := setting_key("explore", each)) in state}
+    shield, stops = header["defense"], positions(kind)
+    assert np.allclose(shield["values"], stops) and (shield["key"], shield["slider"]) == (
+        state["explore.defense"], kind.slider)
+    strength = stops[shield["at"]]
+    assert strength == pytest.approx(state[f"explore.strength.{kind.slider}"]) and shield["columnAt"] == header["at"]
     sent = torch.from_numpy(arrays["adversarial"].reshape(pixels).copy()).permute(0, 3, 1, 2).float() / 255
-    row = JPEG(quality=header["quality"], **sampling)(sent)
-    at = header["at"]
-    column = torch.cat([JPEG(quality=quality, **sampling)(sent[at:at + 1]) for quality in range(1, 101)])
-    for name, images in (("row", row), ("column", column)):
-        assert np.array_equal(arrays[f"{name}Images"].reshape(pixels), to_uint8(images)), name
-        close(f"{name}Probabilities", probabilities(images))
-    assert len(arrays["columnImages"]) == 100 * channels * height * width
+    if kind is JPEG:
+        row = JPEG(quality=strength, **settings)(sent)
+        at = header["at"]
+        column = torch.cat([JPEG(quality=quality, **settings)(sent[at:at + 1]) for quality in range(1, 101)])
+        for name, images in (("row", row), ("column", column)):
+            assert np.array_equal(arrays[f"{name}Images"].reshape(pixels), to_uint8(images)), name
+            close(f"{name}Probabilities", probabilities(images))
+    assert len(arrays["columnImages"]) == len(stops) * channels * height * width
+    places = list(range(count)) if isinstance(attack, OneStep) else [header["at"]]
+    assert shield["knownAt"] == places
+    told = known(model, kind(**settings, **{kind.slider: strength}), attack, x, y, [scale.path[k] for k in places],
+                 target=None if target is None else torch.tensor([target]))
+    close("knownProbabilities", told.numpy())
     return header
 
 
@@ -244,6 +192,21 @@ def test_every_attack_with_a_defense_and_a_target(data, attack):
     target = (first["label"] + 1) % 10
     check(chosen(app, "explore.target", target))
     check(chosen(app, "explore.defense", "none"))
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("defense", [name for name in DEFENSES if name != "jpeg"])
+def test_every_defense_and_its_slider(data, defense):
+    app = chosen(opened(explore__data=data), "explore.defense", defense)
+    first = check(app)
+    stops = first["defense"]["values"]
+    released(app, {"epsilon": first["epsilons"][3], "defense": defense, "strength": stops[-1], "scale": first["scale"]})
+    header = check(app)
+    assert header["defense"]["at"] == len(stops) - 1
+    slider = header["defense"]["slider"]
+    assert float(app.query_params[slider]) == pytest.approx(stops[-1])
+    again = opened(query=dict(app.query_params))
+    assert panel(again)[0]["defense"] == header["defense"]
 
 
 def test_every_target():
@@ -328,20 +291,20 @@ def test_settings_reach_the_attack_and_the_defense():
 def test_a_release_moves_epsilon_and_quality():
     app = opened()
     header = panel(app)[0]
-    released(app, {"epsilon": header["epsilons"][20], "quality": 77, "scale": header["scale"]})
+    released(app, {"epsilon": header["epsilons"][20], "defense": "jpeg", "strength": 77, "scale": header["scale"]})
     header = check(app)
-    assert (header["at"], header["quality"]) == (20, 77)
+    assert (header["at"], header["defense"]["at"]) == (20, 76)
     assert float(app.query_params["eps"]) == pytest.approx(header["epsilons"][20])
     assert app.query_params["quality"] == "77"
     chosen(app, "explore.index", 3)  # the sliders stay where they are with the next image
     header = check(app)
-    assert (header["at"], header["quality"]) == (20, 77)
+    assert (header["at"], header["defense"]["at"]) == (20, 76)
 
 
 def test_a_release_on_another_range_does_not_move_epsilon():
     app = opened()
     before = panel(app)[0]
-    released(app, {"epsilon": 0.01, "quality": 50, "scale": "32-linf"})
+    released(app, {"epsilon": 0.01, "defense": "jpeg", "strength": 50, "scale": "32-linf"})
     header = check(app)
     assert header["at"] == before["at"] and before["scale"] != "32-linf"
 
@@ -356,17 +319,18 @@ def test_another_range_starts_at_its_own_epsilon():
 
 
 NONSENSE = [None, 0, 3, "far", [], [1], {}, {"epsilon": 0.1}, {"scale": "28-linf"},
-            {"epsilon": "x", "quality": 40, "scale": "28-linf"}, {"epsilon": 0.1, "quality": "x", "scale": "28-linf"},
-            {"epsilon": None, "quality": None, "scale": None}, {"epsilon": float("nan"), "quality": 40, "scale": "28-linf"},
-            {"epsilon": float("inf"), "quality": 40, "scale": "28-linf"}, {"epsilon": 1e99, "quality": 9999, "scale": "28-linf"},
-            {"epsilon": -5, "quality": -5, "scale": "28-linf"}, {"epsilon": 0.1, "quality": float("nan"), "scale": "28-linf"}]
+            *({"scale": "28-linf", "defense": defense, "epsilon": epsilon, "strength": strength}
+              for defense, epsilon, strength in (
+                  ("jpeg", "x", 40), ("jpeg", 0.1, "x"), ("jpeg", None, None), ("jpeg", float("nan"), 40),
+                  ("jpeg", float("inf"), 40), ("jpeg", 1e99, 9999), ("jpeg", -5, -5), ("jpeg", 0.1, float("nan")),
+                  ("magic", 0.1, 3), (None, 0.1, 3)))]
 
 
 @pytest.mark.parametrize("value", NONSENSE, ids=repr)
 def test_a_nonsense_release_does_no_harm(value):
     app = released(opened(), value)
     header = panel(app)[0]
-    assert 1 <= header["quality"] <= 100 and 0 <= header["at"] < len(header["epsilons"])
+    assert 0 <= header["defense"]["at"] < 100 and 0 <= header["at"] < len(header["epsilons"])
     ran(app)
 
 
@@ -386,7 +350,7 @@ def test_a_link_restores_everything_and_the_page_writes_the_same_one():
     assert [state[key_of(name, PGD)] for name in ("steps", "step_size", "random_start", "restarts")] == [4, 0.5, False, 2]
     assert state[key_of("subsampling", JPEG)] == "4:4:4"
     header = check(app)
-    assert (header["at"], header["quality"], header["target"]) == (6, 63, 3)
+    assert (header["at"], header["defense"]["at"], header["target"]) == (6, 62, 3)
     assert dict(app.query_params) == FULL_LINK
 
 
@@ -398,7 +362,7 @@ def test_a_new_session_at_the_written_link_is_the_same(changes):
     for key, value in changes.items():
         chosen(app, key, value)
     header = panel(app)[0]
-    released(app, {"epsilon": header["epsilons"][-3], "quality": 12, "scale": header["scale"]})
+    released(app, {"epsilon": header["epsilons"][-3], "defense": "jpeg", "strength": 12, "scale": header["scale"]})
     again = opened(query=dict(app.query_params))
     assert dict(again.query_params) == dict(app.query_params)
     assert again.get_by_key("explore.panel").proto.bytes == app.get_by_key("explore.panel").proto.bytes
@@ -416,7 +380,7 @@ def test_nonsense_in_a_link_is_ignored(parameter):
         app = opened(query={parameter: value})
         assert not app.error, (value, app.error[0].value)
         header = panel(app)[0]
-        assert 1 <= header["quality"] <= 100 and 0 <= header["at"] < len(header["epsilons"])
+        assert 0 <= header["defense"]["at"] < 100 and 0 <= header["at"] < len(header["epsilons"])
 
 
 @pytest.mark.parametrize("query", [
@@ -439,18 +403,21 @@ def test_what_a_link_says_wrongly_is_said_once():
     assert not ran(app).toast
 
 
-@pytest.mark.parametrize("parameter", ["data", "n", "quality", "attacks"])
+@pytest.mark.parametrize("parameter", ["data", "n", "defense", "quality", "attacks"])
 def test_nonsense_in_a_link_to_the_curves(parameter):
     for value in (*BAD, "fgsm,fgsm", "fgsm,", ",", "0", "61000", "2.5"):
         opened("curves", {parameter: value})
 
 
 def test_a_link_restores_the_curves():
-    link = {"data": "cifar10/sample", "n": "7", "quality": "33", "attacks": "fgm,pgd"}
+    link = {"data": "cifar10/sample", "n": "7", "defense": "jpeg", "quality": "33", "attacks": "fgm,pgd"}
     app = opened("curves", link)
     assert not app.toast and dict(app.query_params) == link
-    assert [app.session_state[f"curves.{name}"] for name in ("data", "n", "quality", "attacks")] \
-        == ["cifar10/sample", 7, 33, ["fgm", "pgd"]]
+    assert [app.session_state[f"curves.{name}"] for name in ("data", "n", "defense", "attacks")] \
+        == ["cifar10/sample", 7, "jpeg", ["fgm", "pgd"]]
+    bits = {**link, "defense": "bits", "bits": "2"}
+    del bits["quality"]
+    assert dict(opened("curves", bits).query_params) == bits
 
 
 def test_a_link_to_no_curve_at_all_is_taken_back():
@@ -698,8 +665,7 @@ def test_computed_numbers_are_cores(shipped, downloads):
 
 
 def test_the_defense_adds_two_attackers(shipped):
-    app = cheap(quality="30")
-    chosen(app, "curves.jpeg", True)
+    app = cheap(defense="jpeg", quality="30")
     rows = computed(app).dataframe[0].value.to_dict("records")
     curves = {attacker: [row for row in rows if row[words("curves.attacker")] == attacker]
               for attacker in dict.fromkeys(row[words("curves.attacker")] for row in rows)}

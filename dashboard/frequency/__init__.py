@@ -1,0 +1,1 @@
+"""The three sections of the Frequency lab, a module each, and their figures."""
