@@ -11,12 +11,12 @@ st.set_page_config(page_title="Epsilon Lab", page_icon=ICON, layout="wide", init
 
 from dashboard import shell  # noqa: E402
 from dashboard.views import (  # noqa: E402
-    blackbox, compare, curves, data, defenses, explore, frequency, minimal, networks, saliency, targets, train)
+    blackbox, compare, curves, data, defenses, evidence, explore, frequency, minimal, networks, saliency, targets, train)
 
 shell.run({
     "": [explore],
     "nav.attacks": [compare, targets, blackbox],
-    "nav.accuracy": [curves, minimal],
+    "nav.accuracy": [curves, minimal, evidence],
     "nav.labs": [frequency, saliency, defenses],
     "nav.networks": [networks, train, data],
 })

@@ -265,8 +265,9 @@ class Share:
     high: Sequence[float]
 
 
-def shares(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y_title: str) -> go.Figure:
-    """Lines over places that are named, not measured, such as the positions of a slider."""
+def shares(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y_title: str, every: int = 1) -> go.Figure:
+    """Lines over places that are named, not measured, such as the positions of a slider; `every` so many has its name
+    on the axis."""
     figure = go.Figure()
     for line in lines:
         figure.add_scatter(x=list(range(len(x))), y=line.y, name=line.name, mode="lines+markers", marker_size=7,
@@ -275,13 +276,46 @@ def shares(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y
                                     "thickness": 1, "width": 0},
                            customdata=list(zip(line.low, line.high)),
                            hovertemplate="%{y:.1%} (%{customdata[0]:.1%} – %{customdata[1]:.1%})")
-    names = 24 * -(-len(lines) // 3)
+    names = 24 * -(-len(lines) // 2)
     figure.update_layout(title=title, height=400 + names, hovermode="x", font_size=FONT,
                          margin={"l": 70, "r": 10, "t": 48, "b": 76 + names},
                          legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
-                                 "font_size": FONT - 2, "entrywidthmode": "fraction", "entrywidth": 0.32})
-    figure.update_xaxes(title=x_title, tickvals=list(range(len(x))), ticktext=list(x), tickfont_size=FONT - 1)
+                                 "font_size": FONT - 2, "entrywidthmode": "fraction", "entrywidth": 0.49})
+    figure.update_xaxes(title=x_title, tickvals=list(range(0, len(x), every)), ticktext=list(x[::every]),
+                        tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, range=[-0.02, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
+    return figure
+
+
+def levels(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y_title: str) -> go.Figure:
+    """Lines of measured values, without intervals, over places that are named."""
+    figure = go.Figure()
+    for line in lines:
+        figure.add_scatter(x=list(range(len(x))), y=line.y, name=line.name, mode="lines+markers", marker_size=7,
+                           line={"color": line.colour, "dash": line.dash, "width": 2.5}, hovertemplate="%{y:.1f}")
+    names = 24 * -(-len(lines) // 2)
+    figure.update_layout(title=title, height=400 + names, hovermode="x", font_size=FONT,
+                         margin={"l": 70, "r": 10, "t": 48, "b": 76 + names},
+                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
+                                 "font_size": FONT - 2, "entrywidthmode": "fraction", "entrywidth": 0.49})
+    figure.update_xaxes(title=x_title, tickvals=list(range(len(x))), ticktext=list(x), tickfont_size=FONT - 1)
+    figure.update_yaxes(title=y_title, rangemode="tozero", tickfont_size=FONT - 1)
+    return figure
+
+
+def bars(groups: Sequence[Share], x: Sequence[str], title: str, y_title: str) -> go.Figure:
+    """Groups of bars with their 95 % intervals, from -1 to 1 or less."""
+    figure = go.Figure()
+    for group in groups:
+        figure.add_bar(x=list(x), y=group.y, name=group.name, marker_color=group.colour,
+                       error_y={"array": np.subtract(group.high, group.y), "arrayminus": np.subtract(group.y, group.low),
+                                "thickness": 1.5}, hovertemplate="%{y:.2f}")
+    figure.update_layout(title=title, height=470, font_size=FONT, hovermode="x", barmode="group",
+                         margin={"l": 70, "r": 10, "t": 48, "b": 120},
+                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
+                                 "font_size": FONT - 2})
+    figure.update_xaxes(tickfont_size=FONT - 1)
+    figure.update_yaxes(title=y_title, tickfont_size=FONT - 1)
     return figure
 
 

@@ -11,7 +11,7 @@ from dashboard.i18n import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KINDS = {"u8": np.uint8, "i8": np.int8, "f32": np.float32, "i32": np.int32}
-VIEWS = ("explore", "compare", "targets", "blackbox", "curves", "minimal", "frequency", "saliency",
+VIEWS = ("explore", "compare", "targets", "blackbox", "curves", "minimal", "evidence", "frequency", "saliency",
          "defenses", "networks", "train", "data")
 TIMEOUT = 120
 

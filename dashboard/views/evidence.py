@@ -1,0 +1,42 @@
+"""Report R2's figures with the lab's networks: what is seen, and where it agrees with R2 or does not."""
+import json
+
+import streamlit as st
+
+from dashboard import evidence, results
+from dashboard.i18n import t
+
+TITLE, ICON, URL = "page.evidence", ":material/fact_check:", "evidence"
+PAGE = "evidence"
+
+
+def render() -> None:
+    """One section for each figure that is shipped."""
+    st.title(t("evidence.title"))
+    st.caption(t("evidence.how"))
+    shipped = results.evidence()
+    if not shipped:
+        st.info(t("evidence.none"), icon=":material/fact_check:")
+    for name, found in shipped.items():
+        shown, numbers = evidence.DRAWN[name](found)
+        st.subheader(t(f"evidence.{name}"), anchor=name)
+        left, right = st.columns(2)
+        left.markdown(f"**{t('evidence.claim')}** {t(f'evidence.{name}.claim')}")
+        right.markdown(f"**{t('evidence.seen')}** {t(f'evidence.{name}.seen', **numbers)}")
+        _figures(name, shown)
+        st.caption(t("evidence.made", command=f"`{found['command']}`", n=t(f"evidence.{name}.n")))
+        st.download_button(t("evidence.download"), json.dumps(found), f"epsilon-lab-evidence-{name}.json",
+                           "application/json", icon=":material/download:", key=f"{PAGE}.{name}")
+
+
+def _figures(name: str, shown: list) -> None:
+    """Side by side two by two, three error maps in one row; HTML over the whole width."""
+    charts = [each for each in shown if not isinstance(each, str)]
+    for each in shown:
+        if isinstance(each, str):
+            st.html(each)
+    wide = name in ("qualities", "saliency") or len(charts) == 1
+    columns = st.columns(1 if wide else len(charts))
+    for k, figure in enumerate(charts):
+        columns[k % len(columns)].plotly_chart(figure, config={"displayModeBar": False}, key=f"{PAGE}.{name}.{k}",
+                                               alt=t("evidence.alt"))
