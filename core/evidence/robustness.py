@@ -47,9 +47,8 @@ def first_error(directory: Path) -> dict:
     edges = torch.linspace(0, top, 51)
     found = []
     for name in ("lenet5", "lenet5-20", "resnet20-mnist"):
-        for attack, limit in ((FGSM(), len(test)), (PGD(), 2000)):
-            if name == "resnet20-mnist" and attack.iterated:
-                limit = 1000
+        for attack in (FGSM(), PGD()):
+            limit = len(test) if name != "resnet20-mnist" and not attack.iterated else 1000  # hundreds of eps each
             values = torch.cat(list(minimal_epsilons(loading.load(name, best_device()), attack, test, top, limit=limit)))
             finite = values[values.isfinite() & (values > 0)]
             found.append({"model": name, "attack": attack.title, "settings": values_of(attack), "n": len(values),

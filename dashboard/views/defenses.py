@@ -106,11 +106,16 @@ def _helps(dataset: DataSet, network: controls.Network, _) -> dict:
     if start or (key not in done and not attack.kind.iterated and attack.kind.bounded and n <= 200):
         built = [kind(**dict(settings), **{kind.slider: stop}) for stop in stops]
         for found in defense_grid(network.module, attack.build(), built, dataset, epsilons, limit=n):
-            done[key] = found
-            status.progress(found.total / n, t("defenses.progress", done=found.total, n=n))
+            done[key] = found, []
+            status.progress(found.total / n / 2, t("defenses.progress", done=found.total, n=n))
+        for k, one in enumerate(built):  # an attacker who knows the defense, at the eps in the middle
+            *_, points = accuracy_curve(network.module, attack.build(), dataset, [epsilons[len(epsilons) // 2]], limit=n,
+                                        defense=one, aware=True)
+            done[key] = found, [*done[key][1], points[0].correct]
+            status.progress((1 + (k + 1) / len(built)) / 2, t("defenses.knows", value=stops[k]))
     status.caption(t("defenses.helps.unaware", attack=attack_title(attack.kind.title)))
     if key in done:
-        _draw_grid(done[key], dataset, attack, kind, stops, head)
+        _draw_grid(*done[key], dataset, attack, kind, stops, head)
         _example(dataset, network, attack, name, settings)
     else:
         head.subheader(t("defenses.title"))
@@ -142,7 +147,7 @@ def _epsilon(dataset: DataSet, attack: controls.Choice, eps: float) -> str:
     return number(eps, 2)
 
 
-def _draw_grid(grid: Grid, dataset: DataSet, attack: controls.Choice, kind: type[Defense], stops: tuple, head) -> None:
+def _draw_grid(grid: Grid, aware: list[int], dataset: DataSet, attack: controls.Choice, kind: type[Defense], stops: tuple, head) -> None:
     names = [number(stop, 0 if isinstance(stop, int) else 2) for stop in stops]
     epsilons = [_epsilon(dataset, attack, eps) for eps in grid.epsilons]
     setting, n = t(f"setting.{kind.slider}"), grid.total
@@ -165,6 +170,8 @@ def _draw_grid(grid: Grid, dataset: DataSet, attack: controls.Choice, kind: type
                       alt=t("defenses.lines.alt"))
     lines = [_line(f"ε = {epsilons[e]}", colour, "solid", grid.correct[:, e], [n] * len(stops))
              for e, colour in zip(range(len(epsilons)), palette.ramp(len(epsilons)))]
+    if aware:
+        lines.append(_line(f"ε = {epsilons[middle]}, {t('curves.aware')}", palette.CURVES[4], "dash", aware, [n] * len(aware)))
     right.plotly_chart(figures.shares(lines, names, t("defenses.over_value", setting=setting), setting, t("curves.accuracy")), config=PLAIN,
                        alt=t("defenses.lines.alt"))
     lines = [_line(f"{t('defenses.recovered')}, ε = {epsilons[e]}", colour, "solid", grid.recovered[:, e],
@@ -174,7 +181,7 @@ def _draw_grid(grid: Grid, dataset: DataSet, attack: controls.Choice, kind: type
     st.plotly_chart(figures.shares(lines, names, t("defenses.mend"), setting, t("defenses.share")), config=PLAIN,
                     alt=t("defenses.lines.alt"))
     st.caption(t("defenses.how", n=n))
-    _grid_table(grid, names, setting)
+    _grid_table(grid, aware, names, setting)
 
 
 def _percent(part: int, whole: int) -> str:
@@ -187,10 +194,12 @@ def _line(name: str, colour: str, dash: str, counts, totals) -> figures.Share:
                          [low for low, _ in ends], [high for _, high in ends])
 
 
-def _grid_table(grid: Grid, names: list[str], setting: str) -> None:
+def _grid_table(grid: Grid, aware: list[int], names: list[str], setting: str) -> None:
+    middle = len(grid.epsilons) // 2
     rows = [{"epsilon": round(eps, 6), setting: name, t("curves.correct"): int(grid.correct[v, e]), "n": grid.total,
              t("defenses.none"): int(grid.bare[e]), t("defenses.recovered"): int(grid.recovered[v, e]),
-             t("defenses.spoiled"): int(grid.spoiled[v])}
+             t("defenses.spoiled"): int(grid.spoiled[v]),
+             t("curves.aware"): aware[v] if e == middle and v < len(aware) else None}
             for e, eps in enumerate(grid.epsilons) for v, name in enumerate(names)]
     _table(rows, "grid")
 

@@ -100,6 +100,11 @@ def test_the_grid_is_cores(name, downloads):
     assert [int(row[words("curves.correct")]) for row in rows] == grid.correct.T.flatten().tolist()
     assert [int(row[words("defenses.recovered")]) for row in rows] == grid.recovered.T.flatten().tolist()
     assert {row["n"] for row in rows} == {"20"}
+    middle = epsilons[len(epsilons) // 2]
+    *_, points = accuracy_curve(loading.load("tutorial-cnn"), ATTACKS["fgsm"](), dataset, [middle], limit=20,
+                                defense=kind(**{kind.slider: stops[2]}), aware=True)
+    knows = [row[words("curves.aware")] for row in rows if float(row["epsilon"]) == round(middle, 6)]
+    assert knows[2] == str(points[0].correct) and len(knows) == len(stops)
 
 
 def test_the_three_curves_are_cores_for_a_stack(downloads):
