@@ -111,7 +111,7 @@ def saliency(found: dict) -> Shown:
     names, numbers = [], {}
     series: dict[str, list] = {"flipped": [], "held": [], "noise": []}
     for each in found["results"]:
-        names.append(f"{_model(each['model'])} · {attack_title(each['attack'])}")
+        names.append(f"{_model(each['model'])}<br>{attack_title(each['attack'])}")
         for part in ("flipped", "held"):
             series[part].append(each[part]["kept_rank"])
         both = [each[part] for part in ("flipped", "held") if each[part]["n"]]

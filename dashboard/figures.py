@@ -324,7 +324,7 @@ def accuracy_map(values: np.ndarray, x: Sequence[str], y: Sequence[str], title: 
     """Accuracy [rows, columns] as a map with its numbers in it."""
     figure = go.Figure(go.Heatmap(
         z=values, x=list(range(len(x))), y=list(range(len(y))), zmin=0, zmax=1, colorscale="Cividis",
-        text=[[f"{100 * value:.0f}" for value in row] for row in values], texttemplate="%{text}", textfont_size=FONT - 1,
+        text=[[f"{100 * value:.0f}" for value in row] for row in values], texttemplate="%{text}", textfont_size=FONT - 3,
         colorbar={"tickformat": ".0%", "thickness": 14}, customdata=[[(a, b) for a in x] for b in y],
         hovertemplate="%{customdata[0]} · %{customdata[1]}: %{z:.1%}<extra></extra>", xgap=2, ygap=2))
     figure.update_layout(title=title, height=130 + 44 * len(y), font_size=FONT, margin={"l": 70, "r": 10, "t": 48, "b": 60})

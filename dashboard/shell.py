@@ -16,6 +16,7 @@ STYLE = """<style>
 .stSidebar [data-testid="stSidebarHeader"] { height: 2.6rem; margin-bottom: 0; }
 .stSidebar [data-testid="stWidgetLabel"] { min-height: 1.2rem; margin-bottom: 0; }
 .stMain [data-stale="true"] { opacity: 1 !important; transition: none !important; }
+.st-key-headline { min-height: 5rem; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 1rem; } }
 </style>"""
 

@@ -130,7 +130,7 @@ def _count(dataset: DataSet) -> int:
 
 def _start(n: int):
     """The headline's room, the buttons, the progress bar's room; and whether to compute."""
-    head = st.container(height=80, border=False)
+    head = st.container(key="headline")
     left, right, _ = st.columns([2, 1, 5])
     start = left.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch")
     right.button(t("curves.stop"), icon=":material/stop:", width="stretch")  # any click ends the running script
@@ -171,10 +171,10 @@ def _draw_grid(grid: Grid, aware: list[int], dataset: DataSet, attack: controls.
     lines = [_line(f"ε = {epsilons[e]}", colour, "solid", grid.correct[:, e], [n] * len(stops))
              for e, colour in zip(range(len(epsilons)), palette.ramp(len(epsilons)))]
     if aware:
-        lines.append(_line(f"ε = {epsilons[middle]}, {t('curves.aware')}", palette.CURVES[4], "dash", aware, [n] * len(aware)))
+        lines.append(_line(t("curves.aware"), palette.CURVES[4], "dash", aware, [n] * len(aware)))
     right.plotly_chart(figures.shares(lines, names, t("defenses.over_value", setting=setting), setting, t("curves.accuracy")), config=PLAIN,
                        alt=t("defenses.lines.alt"))
-    lines = [_line(f"{t('defenses.recovered')}, ε = {epsilons[e]}", colour, "solid", grid.recovered[:, e],
+    lines = [_line(f"ε = {epsilons[e]}", colour, "solid", grid.recovered[:, e],
                    [grid.fooled[e]] * len(stops))
              for e, colour in zip(range(1, len(epsilons)), palette.ramp(len(epsilons) - 1)) if grid.fooled[e]]
     lines.append(_line(t("defenses.spoiled"), palette.CURVES[4], "dash", grid.spoiled, [grid.bare[0]] * len(stops)))
