@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers share the processor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 FULL_SETS = {("mnist", "train"), ("mnist", "test"), ("cifar10", "train"), ("cifar10", "test")}

@@ -109,10 +109,13 @@ MODELS: dict[str, ModelCard] = {card.name: card for card in (
     _pixels("rbf", "RBF network", RBF, 238_510, ADVERSARIAL),
     _photos("lenet5-cifar", "LeNet-5 (RGB)", functools.partial(LeNet5, channels=3), 62_006, LENET),
     _photos("convnet3", "ConvNet-3", ConvNet3, 437_066, "https://arxiv.org/abs/1412.6806"),
-    _photos("convnet3-fgsm", "ConvNet-3, FGSM-trained", ConvNet3, 437_066, "https://arxiv.org/abs/2001.03994"),
+    _photos("convnet3-fgsm", "ConvNet-3, FGSM-trained", ConvNet3, 437_066, "https://arxiv.org/abs/2202.01181"),
     _photos("convnet3-pgd", "ConvNet-3, PGD-trained", ConvNet3, 437_066, MADRY),
     _photos("convnet6-bn", "ConvNet-6 with batch norm", ConvNet6, 551_466, "https://arxiv.org/abs/1502.03167"),
     _photos("resnet20", "ResNet-20", ResNet, 269_722, RESNET),
+    _photos("resnet14", "ResNet-14 wide", functools.partial(ResNet, 2, 64, stride=2), 2_735_946, RESNET),
+    _photos("resnet14-fgsm", "ResNet-14 wide, FGSM-trained", functools.partial(ResNet, 2, 64, stride=2), 2_735_946,
+            "https://arxiv.org/abs/2202.01181"),
 )}
 
 ARCHITECTURES = {card.architecture: card.name for card in reversed(MODELS.values())}  # -> the first card of each

@@ -74,7 +74,7 @@ def _line(card: ModelCard, attack: str, eps: float) -> dict | None:
 def _method(card: ModelCard) -> str:
     """How a network was trained, in a word that has a colour."""
     recipe = card.measured["recipe"]
-    if recipe["method"] == "adversarial":
+    if recipe["method"] in ("adversarial", "noisy"):
         return "fgsm" if recipe["steps"] == 1 else "pgd"
     return "plain" if recipe["method"] == "none" else "other"
 

@@ -28,7 +28,8 @@ BARS = {  # clean test accuracy
     "lenet5-ensemble": 0.992, "resnet20-mnist": 0.990, "googlenet": 0.990, "softmax": 0.92, "softmax-l1": 0.85,
     "softmax-fgsm-25": 0.80, "softmax-fgsm-30": 0.80, "logistic37": 0.97, "logistic37-worst": 0.90, "maxout": 0.987,
     "maxout-adversarial": 0.987, "maxout-augmented": 0.98, "rbf": 0.95, "lenet5-cifar": 0.60, "convnet3": 0.75,
-    "convnet3-fgsm": 0.4321, "convnet3-pgd": 0.5863, "convnet6-bn": 0.86, "resnet20": 0.915}
+    "convnet3-fgsm": 0.4321, "convnet3-pgd": 0.5863, "convnet6-bn": 0.86, "resnet20": 0.915,
+    "resnet14": 0.90, "resnet14-fgsm": 0.75}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 each_model = pytest.mark.parametrize("name", MODELS)
 each_architecture = pytest.mark.parametrize("name", ARCHITECTURES.values())

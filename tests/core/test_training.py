@@ -282,7 +282,7 @@ def test_every_network_has_a_recipe_and_every_recipe_a_network():
     assert set(RECIPES) == set(MODELS)
     for name, recipe in RECIPES.items():
         assert not recipe.base or recipe.base in MODELS
-        assert recipe.method in ("none", "adversarial", "static", "worst-case", "l1"), name
+        assert recipe.method in ("none", "adversarial", "noisy", "static", "worst-case", "l1"), name
 
 
 # Live

@@ -30,6 +30,8 @@ def opened(view="explore", query=None, **state):
         app.session_state["targets.attack"] = "fgsm"  # ten rows of Carlini-Wagner take ten seconds
     if view == "minimal" and "minimal__n" not in state and "n" not in (query or {}):
         app.session_state["minimal.n"] = 10  # it computes at once; 200 images take ten seconds
+    if view == "frequency":
+        app.session_state["frequency.attacks"] = ["fgsm"]  # a set under Carlini-Wagner takes seconds
     for name, value in (query or {}).items():
         app.query_params[name] = value
     return ran(app)
