@@ -1,6 +1,6 @@
 """What an attack does over epsilon: to one image (a path) and to a whole data set (an accuracy curve)."""
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,11 +99,17 @@ def epsilon_path(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, epsilon
                        norms.l0(delta).cpu(), magnitude(delta).cpu(), saliency(gradients).cpu(), flip, flip_step)
 
 
-def _walk(model, attack, x, y, target, seed):
-    """The function epsilons -> images [E, C, H, W] of one image; an attack without eps is made once for all."""
+def _walk(model, attack, x, y, target, seed, on_step=None):
+    """The function epsilons -> images [E, C, H, W] of one image; an attack without eps is made once for all. `on_step`
+    is called on the way where there is but one eps, or none."""
+    def bounded(epsilons):
+        if len(epsilons) == 1 and on_step:
+            return replace(attack, eps=epsilons[0])(model, x, y, target=target, seed=seed, on_step=on_step).adversarial
+        return attack.path(model, x, y, epsilons, target=target, seed=seed)[:, 0]
+
     if attack.bounded:
-        return lambda epsilons: attack.path(model, x, y, epsilons, target=target, seed=seed)[:, 0]
-    delta = attack(model, x, y, target=target, seed=seed).adversarial - x
+        return bounded
+    delta = attack(model, x, y, target=target, seed=seed, on_step=on_step).adversarial - x
     return lambda strengths: along(x, delta, strengths)[:, 0]
 
 
@@ -116,12 +122,12 @@ def defended(model: nn.Module, defense: Defense, images: Tensor) -> Defended:
 
 
 def known(model: nn.Module, defense: Defense, attack: Attack, x: Tensor, y: Tensor, epsilons: Sequence[float], *,
-          target: Tensor | None = None, seed: int = 0) -> Tensor:
+          target: Tensor | None = None, seed: int = 0, on_step: Callable[[int], None] | None = None) -> Tensor:
     """What the defended network says, [E, K] probabilities, of one image x [1, C, H, W] attacked at each eps by one who
     knows the defense. Of several ways to a gradient the one counts that leaves the true class (or brings the target)
     the least (or the most) probability."""
     judged = defense.defend(model)
-    images = [_walk(seen, attack, x, y, target, seed)(epsilons) for seen in _seen(attack, model, defense, judged)]
+    images = [_walk(seen, attack, x, y, target, seed, on_step)(epsilons) for seen in _seen(attack, model, defense, judged)]
     with torch.no_grad():
         shares = torch.stack([judged(each).softmax(dim=1) for each in images])  # [ways, E, K]
     score = shares[..., int(y)] if target is None else -shares[..., int(target)]
@@ -157,9 +163,9 @@ def over_slider(model: nn.Module, defense: Defense, image: Tensor) -> Defended:
     each = [replace(defense, **{defense.slider: value}) for value in positions(type(defense))]
     image = image.to(next(model.parameters()).device)
     with torch.no_grad():
-        answers = [model(torch.cat([one.drawn(image, k) for one in each])) for k in range(defense.draws)]
-        changed = torch.cat([one(image) for one in each])
-        return Defended(changed.cpu(), tally(answers).softmax(dim=1).cpu())
+        changed = torch.cat([one(image) for one in each])  # draw 0
+        others = [model(torch.cat([one.drawn(image, k) for one in each])) for k in range(1, defense.draws)]
+        return Defended(changed.cpu(), tally([model(changed), *others]).softmax(dim=1).cpu())
 
 
 def require_fit(card: ModelCard, dataset: DataSet, classes: int = 10) -> None:

@@ -66,7 +66,12 @@ def known(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target
     y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
     goal = None if target is None else torch.tensor([target], device=x.device)
     return evaluation.known(_model, DEFENSES[defense](**dict(defense_settings)), ATTACKS[attack](**dict(settings)), x, y,
-                            epsilons, target=goal)
+                            epsilons, target=goal, on_step=_give_way)
+
+
+def _give_way(_: int) -> None:
+    """Where Streamlit may break off a run that another click has overtaken: it looks whenever the state is read."""
+    st.session_state.get("lang")
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

@@ -80,7 +80,7 @@ def _live(subject: controls.Subject, network: controls.Network, attack: controls
     path = cache.path(*key, (0.0, epsilons[at]) if partial else epsilons, _model=network.module)
     strength = _strength(defense) if defense else None
     with_known = (key, at, defense and (defense.name, defense.settings, strength))
-    later = not isinstance(built, OneStep) and with_known not in shown  # what takes long comes when the rest is seen
+    later = with_known not in shown  # the attacker who knows the defense is computed when the rest is seen
     shield = _shield(key, path, at, partial, later, network, defense, strength, built) if defense else None
     scrubber(live.message(key, path, built, subject.shape, subject.classes, subject.label, target, at, shield),
              key=f"{PAGE}.panel")

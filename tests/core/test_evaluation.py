@@ -376,6 +376,9 @@ def test_known_is_the_strongest_way_for_one_image(model, sample):
     each = torch.stack([nn.Sequential(defense, model)(FGSM().path(seen, x, y, epsilons)[:, 0]).softmax(dim=1)
                         for seen in attackers(defense, model)])
     assert len(each) == 2 and torch.allclose(shares[:, int(y)], each[:, :, int(y)].min(dim=0).values, atol=1e-6)
+    steps = []
+    alone = known(model, defense, PGD(steps=3), x, y, (0.1,), on_step=steps.append)
+    assert steps == [1, 2, 3] * 2 and torch.allclose(alone, known(model, defense, PGD(steps=3), x, y, (0.1,)), atol=1e-6)
     target = (y + 1) % 10
     shares = known(model, defense, FGSM(), x, y, epsilons, target=target)
     assert shares.shape == (3, 10) and torch.allclose(shares.sum(dim=1), torch.ones(3), atol=1e-5)
