@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.evaluation import Point, accuracy_curve, require_fit
 from core.evaluate import parse_epsilons
 from core.images import to_uint8
+from core.models.cards import MODELS
 from core.settings import settings_of
 from dashboard import alarms, cache, controls, figures, link, results, tiles
 from dashboard.i18n import attack_title, class_name, number, t
@@ -199,10 +200,18 @@ def _alarms(dataset: DataSet, plans: list[Plan], done: dict) -> None:
             groups.setdefault((plan.model, plan.defended, ATTACKS[plan.attack].norm), []).append(
                 (ATTACKS[plan.attack](**dict(plan.settings)), points))
     for (model, defended, _), curves in groups.items():
-        fired = [finding for finding in of_curves(curves) if finding.fired]
+        fired = [finding for finding in of_curves(curves, _clean(model, defended, curves)) if finding.fired]
         if fired:
             name = controls.model_title(model) + (f" · {defended}" if defended != "–" else "")
             st.html(alarms.cards(fired, len(fired), name))
+
+
+def _clean(model: str, defended: str, curves: list) -> float | None:
+    """The clean accuracy on a network's card, where the curves are the bare network's on the same whole test set."""
+    score = MODELS[model].measured.get("accuracy") if model in MODELS and defended == "–" else None
+    shipped = [each["points"] for each in results.shipped() if each["split"] == "test"]
+    same = score and all(points[0].total == score["n"] and points in shipped for _, points in curves)
+    return score["accuracy"] if same else None
 
 
 def _seconds(value: float) -> str:

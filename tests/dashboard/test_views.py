@@ -678,6 +678,22 @@ def test_the_defense_adds_two_attackers(shipped):
         assert_rows(found, expected_points(**options), "live")
 
 
+def test_curves_that_contradict_each_other_raise_an_alarm(shipped, monkeypatch):
+    from core.statistics import wilson
+    from dashboard.views import curves
+
+    def planted(model, attack, dataset, epsilons, **options):
+        right = {0.0: 20}
+        yield [evaluation.Point(eps, k, 20, k / 20, *wilson(k, 20)) for eps in epsilons
+               for k in [right.get(eps, 1 if attack.title == "FGSM" else 19)]]
+    monkeypatch.setattr(curves, "accuracy_curve", planted)
+    app = cheap(attacks="fgsm,pgd")
+    button(app, "curves.compute", n=20).click()
+    ran(app)
+    cards = [each.proto.body for each in ran(app).get("html") if "alarms" in each.proto.body]
+    assert len(cards) == 1 and words("alarm.one_step_wins") in cards[0] and "clean" not in cards[0].partition("</style>")[2].lower()
+
+
 def test_a_stop_keeps_what_was_measured(shipped, monkeypatch):
     from dashboard.views import curves
     monkeypatch.setattr(evaluation, "BATCH", 8)
@@ -912,3 +928,9 @@ def test_too_few_photos_to_train_on_are_said():
     app = opened("train")
     chosen(app, "train.data", "cifar10/sample")
     assert len(app.info) == 1 and "20" in app.info[0].value and not app.error
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_shipped_curves_of_plain_networks_raise_no_alarm(data):
+    app = opened("curves", {"data": data, "attacks": "fgsm,pgd,noise,fgm,pgd-l2,noise-l2", "defense": "jpeg", "quality": "40"})
+    assert not [each for each in app.get("html") if "class=\"alarms\"" in each.proto.body]
