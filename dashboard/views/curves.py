@@ -257,6 +257,7 @@ def _examples(dataset: DataSet, plans, epsilons) -> None:
     network = controls.network(model)
     if network is None:
         return
+    require_fit(network.card, dataset)
     kind = ATTACKS[attack]
     values = epsilons[kind.norm] if kind.bounded else STRENGTHS.curve
     some = cache.examples(network.key, _data_key(dataset), attack, settings, values, _model=network.module,
