@@ -266,6 +266,13 @@ def epsilon_slider(page: str, shape: tuple, kind: type) -> float | None:
     return st.slider(label, 0.0, round(scale.path[-1] * per, 3), step=step, key=key, persist_state="session") / per
 
 
+def epsilon_axis(shape: tuple, norm: str) -> str:
+    """What an axis of epsilon, or of distances, is called for this image size and norm."""
+    if scale_for(shape, norm).per_255:
+        return t("live.axis255")
+    return t({"l2": "live.axisL2", "l0": "live.axisL0"}.get(norm, "live.axis"))
+
+
 def shared_settings(page: str, kinds: list[type]) -> dict[type, tuple]:
     """The settings of several attacks at once: one that is declared alike in several is asked once."""
     declared = {kind: [each for each in settings_of(kind) if each.name != "eps"] for kind in kinds}

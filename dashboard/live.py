@@ -13,7 +13,7 @@ from core.evaluation import Defended, EpsilonPath
 from core.images import to_uint8
 from dashboard import palette
 from dashboard.i18n import attack_title, class_name, defense_title, language, number, t
-from dashboard.scrubber import pack
+from dashboard.component import pack
 
 WORDS = ("copy", "copied", "png", "csv", "epsilon", "bars", "chart", "clean", "adversarial", "defended",
          "flip", "original", "noise", "defendedBy", "noDefense", "spectrum", "saliency", "misread", "holds",

@@ -13,7 +13,8 @@ class Recipe:
     (https://arxiv.org/abs/1706.06083). "static" adds FGSM images of the network `base` to the training set, once.
     "noisy" is adversarial training with one step of eps from noise of twice eps, not projected on the ball: N-FGSM
     (de Jorge et al. 2022, https://arxiv.org/abs/2202.01181), which costs what FGSM training costs and leaves the
-    network about as robust as several steps do. "worst-case" minimises the cross-entropy of a linear network at its worst point within eps, in closed form.
+    network about as robust as several steps do. "worst-case" minimises the cross-entropy of a linear network at its worst
+    point within eps, in closed form.
     "l1" adds `strength` times the L1 norm of the first layer's weights: "adversarial weight decay".
     With any other method than "static", training starts from the weights of `base` where one is named: adversarial
     training then needs fewer epochs (Jeddi et al. 2020, https://arxiv.org/abs/2012.13628).

@@ -1,8 +1,7 @@
 // The transfer function at every JPEG quality: a map and its curves, redrawn from one message while the slider moves.
-// Layout of the message: dashboard/scrubber/__init__.py.
+// Layout of the message: dashboard/component/__init__.py.
 
 const panels = new WeakMap(); // mount point -> Panel; Streamlit calls the default export again for every message
-const KINDS = { u8: Uint8Array, f32: Float32Array };
 const LEFT = 56, BOTTOM = 48, TOP = 8, RIGHT = 8;
 
 export default function (component) {
@@ -11,18 +10,6 @@ export default function (component) {
   if (!panel) panels.set(parentElement, (panel = new Panel(parentElement.querySelector(".bode"))));
   panel.receive(unpack(data));
 }
-
-function unpack(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  const copy = bytes.buffer.slice(bytes.byteOffset + header.base, bytes.byteOffset + bytes.byteLength);
-  for (const [name, { kind, offset, count }] of Object.entries(header.arrays))
-    header.arrays[name] = new KINDS[kind](copy, offset, count);
-  return header;
-}
-
-const escape = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
 class Panel {
   constructor(root) {

@@ -4,16 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import streamlit as st
 
 from dashboard import palette
+from dashboard.component import component, pack
 from dashboard.i18n import language
-from dashboard.scrubber import pack
 
 HERE = Path(__file__).parent
-_mount = st.components.v2.component("epsilon_lab.bode", html='<div class="bode"></div>',
-                                    css=(HERE / "bode.css").read_text("utf-8"),
-                                    js=(HERE / "bode.js").read_text("utf-8"))
+_mount = component("bode", HERE, '<div class="bode"></div>')
 
 
 @dataclass(frozen=True)

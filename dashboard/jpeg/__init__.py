@@ -9,8 +9,8 @@ from core.defenses.jpeg_steps import Steps, file_bytes, jpeg_steps
 from core.evaluation import Defended
 from core.images import to_uint8
 from dashboard import palette
+from dashboard.component import component, pack
 from dashboard.i18n import class_name, language, t
-from dashboard.scrubber import pack
 
 HERE = Path(__file__).parent
 QUALITIES = range(1, 101)
@@ -18,9 +18,7 @@ WORDS = ("headline", "reads", "readsBefore", "quality", "step1", "step1grey", "s
          "step5", "original", "luminance", "thinned", "coefficients", "kept", "result", "block", "before", "table", "after",
          "restored")
 
-_mount = st.components.v2.component(
-    "epsilon_lab.jpeg", html=(HERE / "jpeg.html").read_text("utf-8"), css=(HERE / "jpeg.css").read_text("utf-8"),
-    js=(HERE / "jpeg.js").read_text("utf-8"))
+_mount = component("jpeg", HERE, (HERE / "jpeg.html").read_text("utf-8"))
 
 
 def jpeg_lab(message: bytes, key: str) -> int | None:

@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from dashboard.scrubber import pack
+from dashboard.component import component, pack
 
 HERE = Path(__file__).parent
-_mount = st.components.v2.component("epsilon_lab.picker", html='<div class="thumbs"></div>',
-                                    css=(HERE / "picker.css").read_text("utf-8"),
-                                    js=(HERE / "picker.js").read_text("utf-8"))
+_mount = component("picker", HERE, '<div class="thumbs"></div>')
 
 
 def picker(images: np.ndarray, indices: np.ndarray, chosen: int, names: list[str], key: str,

@@ -1,10 +1,7 @@
 // Thumbnails to choose from: the same message layout as the live panel, one button an image.
 export default function (component) {
   const { parentElement, data, setTriggerValue } = component;
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  const { base, arrays, side, channels, indices, names, chosen } = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  const images = bytes.subarray(base, base + arrays.images.count);
+  const { arrays, side, channels, indices, names, chosen } = unpack(data), { images } = arrays;
   const size = side * side * channels;
   parentElement.querySelector(".thumbs").replaceChildren(...indices.map((index, n) => {
     const button = document.createElement("button"), canvas = document.createElement("canvas");

@@ -1,6 +1,4 @@
 """How accuracy falls as epsilon grows: shipped curves at once, new ones streaming in."""
-import csv
-import io
 import itertools
 import time
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from core.evaluate import parse_epsilons
 from core.images import to_uint8
 from core.models.cards import MODELS
 from core.settings import settings_of
-from dashboard import alarms, cache, controls, figures, link, results, tiles
+from dashboard import alarms, cache, controls, figures, link, results, tables, tiles
 from dashboard.i18n import attack_title, class_name, number, t
 
 TITLE, ICON, URL = "page.curves", ":material/show_chart:", "curves"
@@ -148,8 +146,7 @@ def _draw(place, norm: str, dataset: DataSet, plans: list[Plan], done: dict) -> 
         place.info(t("curves.nothing"), icon=":material/show_chart:")
         return
     per_255 = scale_for(dataset.shape, norm).per_255
-    axis = t("live.axis255") if per_255 else t({"l2": "live.axisL2", "l0": "live.axisL0"}.get(norm, "live.axis"))
-    figure = figures.accuracy(curves, t("curves.chart"), axis, t("curves.accuracy"), per_255)
+    figure = figures.accuracy(curves, t("curves.chart"), controls.epsilon_axis(dataset.shape, norm), t("curves.accuracy"), per_255)
     place.plotly_chart(figure, config={"displayModeBar": False}, alt=t("curves.chart.alt"))
 
 
@@ -237,14 +234,7 @@ def _table(dataset: DataSet, plans, done: dict) -> None:
     if not rows:
         return
     st.caption(t("curves.how"))
-    with st.expander(t("curves.table"), icon=":material/table:"):
-        st.dataframe(rows, hide_index=True)
-    file = io.StringIO()
-    writer = csv.DictWriter(file, rows[0].keys())
-    writer.writeheader()
-    writer.writerows(rows)
-    st.download_button(t("curves.csv"), file.getvalue(), f"epsilon-lab-{dataset.name}.csv", "text/csv",
-                       icon=":material/download:")
+    tables.table(rows, f"epsilon-lab-{dataset.name}.csv")
 
 
 def _examples(dataset: DataSet, plans, epsilons) -> None:

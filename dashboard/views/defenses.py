@@ -1,6 +1,4 @@
 """Defenses: how JPEG works, whether a defense helps, and whether it holds against an attacker who knows it."""
-import csv
-import io
 import time
 
 import streamlit as st
@@ -16,7 +14,7 @@ from core.evaluation import accuracy_curve, require_fit
 from core.images import to_uint8
 from core.models.cards import MODELS
 from core.statistics import wilson
-from dashboard import alarms, cache, controls, figures, jpeg, link, palette, tiles
+from dashboard import alarms, cache, controls, figures, jpeg, link, palette, tables, tiles
 from dashboard.i18n import attack_title, class_name, defense_title, number, t
 
 TITLE, ICON, URL = "page.defenses", ":material/shield:", "defenses"
@@ -201,18 +199,7 @@ def _grid_table(grid: Grid, aware: list[int], names: list[str], setting: str) ->
              t("defenses.spoiled"): int(grid.spoiled[v]),
              t("curves.aware"): aware[v] if e == middle and v < len(aware) else None}
             for e, eps in enumerate(grid.epsilons) for v, name in enumerate(names)]
-    _table(rows, "grid")
-
-
-def _table(rows: list[dict], name: str) -> None:
-    with st.expander(t("curves.table"), icon=":material/table:"):
-        st.dataframe(rows, hide_index=True)
-    file = io.StringIO()
-    writer = csv.DictWriter(file, rows[0].keys())
-    writer.writeheader()
-    writer.writerows(rows)
-    st.download_button(t("curves.csv"), file.getvalue(), f"epsilon-lab-defense-{name}.csv", "text/csv",
-                       icon=":material/download:")
+    tables.table(rows, "epsilon-lab-defense-grid.csv")
 
 
 def _example(dataset: DataSet, network: controls.Network, attack: controls.Choice, name: str, settings: tuple) -> None:
@@ -278,10 +265,10 @@ def _holds(dataset: DataSet, network: controls.Network, _) -> dict:
         head.subheader(t("defenses.title"))
     if curves:
         _draw_curves(chart, curves, attack, dataset, label, "last")
-        _table([{t("curves.attacker"): t(f"curves.{name}") if name != "bare" else t("defenses.holds.none"),
-                 "epsilon": round(p.epsilon, 6), t("curves.correct"): p.correct, "n": p.total,
-                 t("curves.accuracy"): round(p.accuracy, 4), t("curves.low"): round(p.low, 4),
-                 t("curves.high"): round(p.high, 4)} for name, points in curves.items() for p in points], "curves")
+        tables.table([{t("curves.attacker"): t(f"curves.{name}") if name != "bare" else t("defenses.holds.none"),
+                      "epsilon": round(p.epsilon, 6), t("curves.correct"): p.correct, "n": p.total,
+                      t("curves.accuracy"): round(p.accuracy, 4), t("curves.low"): round(p.low, 4),
+                      t("curves.high"): round(p.high, 4)} for name, points in curves.items() for p in points], "epsilon-lab-defense-curves.csv")
     else:
         chart.info(t("minimal.nothing"), icon=":material/play_arrow:")
     _checks(dataset, network, attack, defense, tuple(chosen), at)
@@ -308,7 +295,7 @@ def _draw_curves(chart, curves: dict, attack: controls.Choice, dataset: DataSet,
     lines = [figures.Curve(f"{names[name]} (n = {points[0].total})", k, dashes[name], False, points)
              for k, (name, points) in enumerate(curves.items())]
     per_255 = attack.kind.bounded and scale_for(dataset.shape, attack.kind.norm).per_255
-    axis = t("live.axis255") if per_255 else t({"l2": "live.axisL2", "l0": "live.axisL0"}.get(attack.kind.norm, "live.axis"))
+    axis = controls.epsilon_axis(dataset.shape, attack.kind.norm)
     chart.plotly_chart(figures.accuracy(lines, t("defenses.holds.chart"), axis, t("curves.accuracy"), per_255),
                        config=PLAIN, alt=t("curves.chart.alt"), key=f"{PAGE}.holds.{turn}")
 

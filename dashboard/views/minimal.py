@@ -96,7 +96,7 @@ def _draw(dataset: DataSet, keys: dict, done: dict, places: dict, turn: str) -> 
             place.info(t("minimal.nothing"), icon=":material/align_horizontal_left:")
             continue
         scale = scale_for(dataset.shape, norm)
-        axis = t("live.axis255") if scale.per_255 else t({"l2": "live.axisL2", "l0": "live.axisL0"}.get(norm, "live.axis"))
+        axis = controls.epsilon_axis(dataset.shape, norm)
         place.plotly_chart(figures.distances(series, scale.path[-1], scale.per_255, t("minimal.chart"), axis,
                                              t("minimal.images"), t("minimal.fooled")),
                            config={"displayModeBar": False}, alt=t("minimal.alt"), key=f"{PAGE}.chart.{norm}.{turn}")
