@@ -10,13 +10,14 @@ ICON = Path(__file__).with_name("icon.png")  # a material icon would be fetched 
 st.set_page_config(page_title="Epsilon Lab", page_icon=ICON, layout="wide", initial_sidebar_state=320)
 
 from dashboard import shell  # noqa: E402
-from dashboard.views import (  # noqa: E402
-    blackbox, compare, curves, data, defenses, evidence, explore, frequency, minimal, networks, saliency, targets, train)
 
 shell.run({
-    "": [explore],
-    "nav.attacks": [compare, targets, blackbox],
-    "nav.accuracy": [curves, minimal, evidence],
-    "nav.labs": [frequency, saliency, defenses],
-    "nav.networks": [networks, train, data],
+    "": {"explore": ":material/search:"},
+    "nav.attacks": {"compare": ":material/compare:", "targets": ":material/target:",
+                    "blackbox": ":material/visibility_off:"},
+    "nav.accuracy": {"curves": ":material/show_chart:", "minimal": ":material/align_horizontal_left:",
+                     "evidence": ":material/fact_check:"},
+    "nav.labs": {"frequency": ":material/graphic_eq:", "saliency": ":material/center_focus_strong:",
+                 "defenses": ":material/shield:"},
+    "nav.networks": {"networks": ":material/hub:", "train": ":material/model_training:", "data": ":material/database:"},
 })

@@ -349,3 +349,8 @@ def target_menu(page: str, subject: Subject) -> int | None:
     chosen = st.selectbox(t("control.target"), kinds, key=f"{page}.target", persist_state="session",
                           format_func=lambda c: t("control.target.any") if c == ANY else class_name(subject.classes[c]))
     return None if chosen == ANY else chosen
+
+
+def progress_room(place=st):
+    """An empty place for a progress bar or for what follows it; its room is kept, so that nothing below jumps."""
+    return place.container(key="progress").empty()

@@ -49,18 +49,23 @@ def transfer(found: dict) -> Shown:
 
 def curves(found: dict) -> Shown:
     """Accuracy over eps, a chart for each attack, a line for each network."""
-    shown, numbers, n = [], {}, found["n"]
+    shown, numbers = [], {}
     attacks = list(dict.fromkeys(each["attack"] for each in found["curves"]))
     epsilons = [number(eps, 2) for eps in found["epsilons"]]
     for attack in attacks:
         mine = [each for each in found["curves"] if each["attack"] == attack]
+        n = mine[0].get("n", found["n"])
         lines = [_counts(_model(each["model"]), colour, each["correct"], [n] * len(epsilons))
                  for each, colour in zip(mine, palette.ramp(len(mine)))]
-        shown.append(figures.shares(lines, epsilons, attack_title(attack), "ε", t("curves.accuracy")))
+        title = attack_title(attack) + (f" (n = {n})" if n != found["n"] else "")
+        shown.append(figures.shares(lines, epsilons, title, "ε", t("curves.accuracy")))
         for each in mine:
-            key = f"{each['model']}_{'fgsm' if attack == 'FGSM' else 'pgd'}".replace("-", "_")
+            key = f"{each['model']}_{attack.partition('-')[0].split()[0].lower()}".replace("-", "_")
             numbers |= {f"{key}_{round(100 * eps)}": _percent(right / n, 1)
                         for eps, right in zip(found["epsilons"], each["correct"])}
+    for model, each in found.get("certainty", {}).items():
+        key = model.replace("-", "_")
+        numbers |= {f"{key}_saturated": _percent(each["saturated"] / found["n"]), f"{key}_margin": number(each["margin"], 1)}
     return shown, numbers
 
 

@@ -1,4 +1,5 @@
 """Results -> plotly figures. No streamlit calls; words come in as arguments."""
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from core.evaluation import Point
 from dashboard import palette
 
 FONT = 15
+LETTERS = 44  # of a title that fit into a phone's width
 HEAT = [[0, "rgba(255,150,40,0)"], [0.15, "rgba(255,130,30,0.55)"], [0.5, "rgba(235,80,20,0.85)"],
         [1, "rgba(170,20,10,0.95)"]]  # clear where nothing is lost, so that the image shows through
 
@@ -24,6 +26,19 @@ class Curve:
     dash: str
     shipped: bool
     points: Sequence[Point]
+
+
+def layout(figure: go.Figure, title: str, height: int, bottom: int, *, left: int = 70, right: int = 10,
+           stacked: bool = False, columns: int = 0, **more) -> None:
+    """What all charts have: sizes, margins in px, the legend below, one name under the other or in so many columns. A
+    title is broken where a phone's width ends; Plotly would cut it off."""
+    lines = textwrap.wrap(title, LETTERS)
+    wide = {"entrywidthmode": "fraction", "entrywidth": 0.98 / columns} if columns else {}
+    figure.update_layout(
+        title="<br>".join(lines), height=height, font_size=FONT,
+        margin={"l": left, "r": right, "t": 26 + 22 * max(1, len(lines)), "b": bottom},
+        legend={"orientation": "v" if stacked else "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
+                "font_size": FONT - 2, **wide}, **more)
 
 
 def accuracy(curves: Sequence[Curve], title: str, x_title: str, y_title: str, per_255: bool) -> go.Figure:
@@ -46,10 +61,7 @@ def accuracy(curves: Sequence[Curve], title: str, x_title: str, y_title: str, pe
             hovertemplate="%{y:.1%} (%{customdata[2]:.1%} – %{customdata[3]:.1%})<br>"
                           "%{customdata[0]} / %{customdata[1]}")
     names = 24 * len(curves)  # a line each under the plot, which keeps its own height however many there are
-    figure.update_layout(
-        title=title, height=420 + names, hovermode="x", font_size=FONT,
-        margin={"l": 70, "r": 10, "t": 48, "b": 72 + names},
-        legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font_size": FONT - 2})
+    layout(figure, title, 420 + names, 72 + names, hovermode="x", stacked=True)
     figure.update_xaxes(title=x_title, rangemode="tozero", tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, range=[0, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
     return figure
@@ -74,9 +86,7 @@ def queries(traces: Sequence[Trace], title: str, x_title: str, y_title: str) -> 
         if trace.success:
             figure.add_scatter(x=asked[-1:], y=trace.values[-1:], mode="markers", showlegend=False, hoverinfo="skip",
                                marker={"symbol": "star", "size": 15, "color": colour})
-    figure.update_layout(title=title, height=460, font_size=FONT, hovermode="x",
-                         margin={"l": 70, "r": 10, "t": 48, "b": 100},
-                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
+    layout(figure, title, 460, 100, hovermode="x")
     figure.update_xaxes(title=x_title, type="log", tickfont_size=FONT - 1, dtick=1)
     figure.update_yaxes(title=y_title, range=[-0.02, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
     return figure
@@ -122,9 +132,7 @@ def clean_against_robust(dots: Sequence[Dot], words: dict[str, str], title: str,
             customdata=[(d.key, d.name, d.clean["n"], d.robust["n"]) for d in some],
             hovertemplate="<b>%{customdata[1]}</b><br>%{x:.1%} (n = %{customdata[2]})<br>"
                           "%{y:.1%} (n = %{customdata[3]})<extra></extra>")
-    figure.update_layout(title=title, height=430, font_size=FONT, margin={"l": 70, "r": 10, "t": 48, "b": 96},
-                         clickmode="event+select", legend={"orientation": "h", "yref": "container", "y": 0,
-                                                           "yanchor": "bottom", "x": 0, "font_size": FONT - 2})
+    layout(figure, title, 430, 96, clickmode="event+select")
     figure.update_xaxes(title=x_title, tickformat=".0%" if high - low > 0.04 else ".1%", tickfont_size=FONT - 1,
                         range=[low - room, high + room])
     figure.update_yaxes(title=y_title, tickformat=".0%", range=[-0.03, 1.03], tickfont_size=FONT - 1)
@@ -142,10 +150,7 @@ def training(reports: Sequence, epochs: int, names: tuple[str, str, str, str], t
                            hovertemplate="%{y:.1%}", row=1, col=1)
     figure.add_scatter(x=x, y=[r.progress.loss for r in reports], name=names[3], mode="lines+markers", marker_size=7,
                        line={"color": palette.CURVES[2], "width": 3}, hovertemplate="%{y:.3f}", row=2, col=1)
-    figure.update_layout(title=title, height=520, font_size=FONT, hovermode="x",
-                         margin={"l": 70, "r": 10, "t": 48, "b": 96},
-                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
-                                 "font_size": FONT - 2})
+    layout(figure, title, 520, 96, hovermode="x")
     figure.update_xaxes(range=[0, 1.02 * epochs], tickfont_size=FONT - 1)
     figure.update_xaxes(title=x_title, row=2, col=1)
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", row=1, col=1)
@@ -179,9 +184,7 @@ def distances(series: Sequence[Distances], top: float, per_255: bool, title: str
                            showlegend=False, legendgroup=each.name, hovertemplate="%{x:.3f}: %{y:.1%}<extra></extra>",
                            row=2, col=1)
     names = 24 * len(series)
-    figure.update_layout(title=title, height=560 + names, barmode="overlay", font_size=FONT,
-                         margin={"l": 70, "r": 10, "t": 48, "b": 72 + names},
-                         legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
+    layout(figure, title, 560 + names, 72 + names, barmode="overlay", stacked=True)
     figure.update_xaxes(range=[0, top * unit], tickfont_size=FONT - 1)
     figure.update_xaxes(title=x_title, row=2, col=1)
     figure.update_yaxes(title=y_images, row=1, col=1)
@@ -242,7 +245,7 @@ def class_counts(counts: np.ndarray, names: Sequence[str], title: str, x_title: 
     colours = [palette.CLASSES_LIGHT[c % 10] for c in range(len(names))]
     figure = go.Figure(go.Bar(x=list(names), y=counts, marker_color=colours, text=counts, textposition="outside",
                               textfont_size=FONT - 2, cliponaxis=False, hovertemplate="%{x}: %{y}<extra></extra>"))
-    figure.update_layout(title=title, height=340, font_size=FONT, margin={"l": 70, "r": 10, "t": 56, "b": 10})
+    layout(figure, title, 340, 10)
     figure.update_xaxes(title=x_title, type="category", tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, tickfont_size=FONT - 1)
     return figure
@@ -277,10 +280,7 @@ def shares(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y
                            customdata=list(zip(line.low, line.high)),
                            hovertemplate="%{y:.1%} (%{customdata[0]:.1%} – %{customdata[1]:.1%})")
     names = 24 * -(-len(lines) // 2)
-    figure.update_layout(title=title, height=400 + names, hovermode="x", font_size=FONT,
-                         margin={"l": 70, "r": 10, "t": 48, "b": 76 + names},
-                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
-                                 "font_size": FONT - 2, "entrywidthmode": "fraction", "entrywidth": 0.49})
+    layout(figure, title, 400 + names, 76 + names, hovermode="x", columns=2)
     figure.update_xaxes(title=x_title, tickvals=list(range(0, len(x), every)), ticktext=list(x[::every]),
                         tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, range=[-0.02, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
@@ -294,10 +294,7 @@ def levels(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y
         figure.add_scatter(x=list(range(len(x))), y=line.y, name=line.name, mode="lines+markers", marker_size=7,
                            line={"color": line.colour, "dash": line.dash, "width": 2.5}, hovertemplate="%{y:.1f}")
     names = 24 * -(-len(lines) // 2)
-    figure.update_layout(title=title, height=400 + names, hovermode="x", font_size=FONT,
-                         margin={"l": 70, "r": 10, "t": 48, "b": 76 + names},
-                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
-                                 "font_size": FONT - 2, "entrywidthmode": "fraction", "entrywidth": 0.49})
+    layout(figure, title, 400 + names, 76 + names, hovermode="x", columns=2)
     figure.update_xaxes(title=x_title, tickvals=list(range(len(x))), ticktext=list(x), tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, rangemode="tozero", tickfont_size=FONT - 1)
     return figure
@@ -310,10 +307,7 @@ def bars(groups: Sequence[Share], x: Sequence[str], title: str, y_title: str) ->
         figure.add_bar(x=list(x), y=group.y, name=group.name, marker_color=group.colour,
                        error_y={"array": np.subtract(group.high, group.y), "arrayminus": np.subtract(group.y, group.low),
                                 "thickness": 1.5}, hovertemplate="%{y:.2f}")
-    figure.update_layout(title=title, height=470, font_size=FONT, hovermode="x", barmode="group",
-                         margin={"l": 70, "r": 10, "t": 48, "b": 120},
-                         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
-                                 "font_size": FONT - 2})
+    layout(figure, title, 470, 120, hovermode="x", barmode="group")
     figure.update_xaxes(tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, tickfont_size=FONT - 1)
     return figure
@@ -327,7 +321,7 @@ def accuracy_map(values: np.ndarray, x: Sequence[str], y: Sequence[str], title: 
         text=[[f"{100 * value:.0f}" for value in row] for row in values], texttemplate="%{text}", textfont_size=FONT - 3,
         colorbar={"tickformat": ".0%", "thickness": 14}, customdata=[[(a, b) for a in x] for b in y],
         hovertemplate="%{customdata[0]} · %{customdata[1]}: %{z:.1%}<extra></extra>", xgap=2, ygap=2))
-    figure.update_layout(title=title, height=130 + 44 * len(y), font_size=FONT, margin={"l": 70, "r": 10, "t": 48, "b": 60})
+    layout(figure, title, 130 + 44 * len(y), 60)
     figure.update_xaxes(title=x_title, tickvals=list(range(len(x))), ticktext=list(x), tickfont_size=FONT - 1,
                         showgrid=False)
     figure.update_yaxes(title=y_title, tickvals=list(range(len(y))), ticktext=list(y), tickfont_size=FONT - 1,

@@ -29,7 +29,7 @@ def render(page: str, dataset: DataSet, network: controls.Network, attack: contr
     n = field.number_input(t("curves.n", last=len(dataset)), 1, len(dataset), key=key, persist_state="session")
     start = left.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch")
     right.button(t("curves.stop"), icon=":material/stop:", width="stretch")  # any click ends the running script
-    status = last.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    status = controls.progress_room(last)
     chart, table = st.empty(), st.container()
     done = st.session_state.setdefault(f"{page}.done", {})
     case = (network.key, f"{dataset.name}/{dataset.split}", attack.name, settings, asked.method, asked.explain,

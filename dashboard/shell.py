@@ -1,5 +1,6 @@
 """What surrounds every page: navigation, language, and where the computing happens."""
-from types import ModuleType
+import importlib
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -17,19 +18,23 @@ STYLE = """<style>
 .stSidebar [data-testid="stWidgetLabel"] { min-height: 1.2rem; margin-bottom: 0; }
 .stMain [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 .st-key-headline { min-height: 5rem; }
+.st-key-progress { min-height: 66px; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 1rem; } }
 </style>"""
 
 
-def run(sections: dict[str, list[ModuleType]]) -> None:
-    """Navigate between the views of all sections and render the chosen one. A section is named by its key in the
-    catalogues; that of "" stands by itself, and its first view is the start page."""
+def run(sections: dict[str, dict[str, str]]) -> None:
+    """Navigate between the views of all sections and render the chosen one.
+
+    A section is named by its key in the catalogues; that of "" stands by itself, and its first view is the start page.
+    A view is a module of dashboard/views with `render()`, given here with its icon; its name is its address.
+    """
     language()
     st.html(STYLE)
-    start = sections[""][0]
-    pages = {t(name) if name else "": [st.Page(view.render, title=t(view.TITLE), icon=view.ICON, url_path=view.URL,
-                                               default=view is start) for view in views]
-             for name, views in sections.items()}
+    start = next(iter(sections[""]))
+    pages = {t(section) if section else "": [st.Page(_rendering(view), title=t(f"page.{view}"), icon=icon, url_path=view,
+                                                     default=view == start) for view, icon in views.items()]
+             for section, views in sections.items()}
     page = st.navigation(pages, position="top")
     try:
         page.run()
@@ -37,6 +42,13 @@ def run(sections: dict[str, list[ModuleType]]) -> None:
         st.error(explain(error), icon=":material/error:")
     with st.sidebar:
         _foot()
+
+
+def _rendering(view: str) -> Callable[[], None]:
+    """Its `render`, imported when it is called: the first page of a new server need not wait for the others' imports."""
+    def render() -> None:
+        importlib.import_module(f"dashboard.views.{view}").render()
+    return render
 
 
 def _foot() -> None:

@@ -57,6 +57,12 @@ def test_views_never_import_views(file):
     assert not [name for name in imported(file) if "views" in name.split(".")]
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("dashboard/")])
+def test_a_page_is_imported_when_it_is_opened(file):
+    # The first page of a new server would wait for the imports of all the others.
+    assert not [name for name in imported(file) if name.startswith("dashboard.views")]
+
+
 @each_file
 def test_torchvision_is_imported_in_one_place(file):
     uses = {name.split(".")[0] for name in imported(file)} & {"torchvision"}

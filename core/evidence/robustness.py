@@ -3,8 +3,9 @@ from pathlib import Path
 
 import torch
 
-from core.attacks import FGSM, PGD
-from core.data import load
+from core.attacks import APGDT, FGSM, PGD
+from core.attacks.base import Attack
+from core.data import DataSet, load
 from core.defense_grid import defense_grid
 from core.defenses import JPEG
 from core.device import best_device
@@ -21,21 +22,43 @@ QUALITIES = (2, 5, 10, 20, 30, 40, 50, 60, 75, 90, 100)
 
 def layers(directory: Path) -> dict:
     """Accuracy over eps for LeNet-5 with more and more layers of 256 units."""
-    return _curves(EXTRA, directory)
+    return _curves(EXTRA, ((FGSM(), None), (PGD(), None)), directory)
 
 
 def lengths(directory: Path) -> dict:
-    """Accuracy over eps for LeNet-5 after 5 to 200 epochs of the same training."""
-    return _curves(EPOCHS, directory)
+    """Accuracy over eps for LeNet-5 after 5 to 200 epochs of the same training, under attacks along the gradient of the
+    cross-entropy and under one along the logits'; and for how many digits the former is cut off by rounding."""
+    found = _curves(EPOCHS, ((FGSM(), None), (PGD(), None), (APGDT(), 1000)), directory)
+    test = load("mnist", "test", directory)
+    return {**found, "certainty": {name: _certainty(name, test) for name in EPOCHS}}
 
 
-def _curves(names: tuple[str, ...], directory: Path) -> dict:
+def _certainty(name: str, test: DataSet) -> dict:
+    """How many images have a softmax of exactly 1 in float32 for their class, and the median of the logits' margin.
+
+    The cross-entropy's gradient in the logits is softmax - onehot: at exactly 1 its part in the true class is lost, and
+    an attack no longer learns what speaks for it (Carlini & Wagner 2017, https://arxiv.org/abs/1608.04644, on defensive
+    distillation)."""
+    device = best_device()
+    model, saturated, margins = loading.load(name, device), 0, []
+    for start in range(0, len(test), 1000):
+        x, y = (part.to(device) for part in test.batch(slice(start, start + 1000)))
+        with torch.no_grad():
+            logits = model(x)
+        own = y[:, None]
+        saturated += int((logits.softmax(dim=1).gather(1, own) == 1).sum())
+        margins.append((logits.gather(1, own) - logits.scatter(1, own, -torch.inf).amax(dim=1, keepdim=True)).cpu())
+    return {"saturated": saturated, "margin": round(float(torch.cat(margins).median()), 2)}
+
+
+def _curves(names: tuple[str, ...], attacks: tuple[tuple[Attack, int | None], ...], directory: Path) -> dict:
+    """A curve for each network and attack; the latter comes with how many images it sees (None: all)."""
     test, epsilons = load("mnist", "test", directory), scale_for((1, 28, 28), "linf").curve
     found = []
     for name in names:
-        for attack in (FGSM(), PGD()):
-            *_, points = accuracy_curve(loading.load(name, best_device()), attack, test, epsilons)
-            found.append({"model": name, "attack": attack.title, "settings": values_of(attack),
+        for attack, limit in attacks:
+            *_, points = accuracy_curve(loading.load(name, best_device()), attack, test, epsilons, limit=limit)
+            found.append({"model": name, "attack": attack.title, "settings": values_of(attack), "n": points[0].total,
                           "correct": [point.correct for point in points]})
     return {"data": "mnist/test", "n": len(test), "epsilons": epsilons, "curves": found}
 

@@ -34,7 +34,7 @@ def over_set(page: str, dataset: DataSet, network: controls.Network, chosen: dic
                         key=f"{page}.compute", disabled=any(dict(each).get("eps") == 0 for each in chosen.values()))
     # Any click ends the running script.
     right.button(t("curves.stop"), icon=":material/stop:", width="stretch", key=f"{page}.stop")
-    status = st.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    status = controls.progress_room()
     places = headline, st.empty()
     quick = (not done and dataset.shape[0] == 1 and n <= 50 and network.card.parameters < FAST
              and tuple(chosen) == FIRST)  # seconds: nobody need press

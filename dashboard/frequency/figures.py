@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard import palette, tiles
-from dashboard.figures import FONT
+from dashboard.figures import FONT, layout
 
 SCALE = [[k / 255, "#" + bytes(colour).hex()] for k, colour in enumerate(palette.scale("viridis").tolist())]
 CUT, ENERGY = "#ffffff", "#ff8a3d"  # contours, each on a dark line of its own: seen on every colour of viridis
@@ -40,10 +40,7 @@ def over_rings(lines: Sequence[Line], cycles: np.ndarray, title: str, x_title: s
         figure.add_scatter(x=cycles, y=line.values, name=line.name, mode="lines+markers", marker_size=5,
                            line={"color": colour, "width": 3, "dash": line.dash}, hovertemplate=shape)
     names = 24 * len(lines)
-    figure.update_layout(
-        title=title, height=height + names, hovermode="x", font_size=FONT,
-        margin={"l": 70, "r": 10, "t": 48, "b": 72 + names},
-        legend={"orientation": "v", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font_size": FONT - 2})
+    layout(figure, title, height + names, 72 + names, hovermode="x", stacked=True)
     figure.update_xaxes(title=x_title, range=[-0.005, 0.505], tickfont_size=FONT - 1, hoverformat=".3f")
     figure.update_yaxes(title=y_title, tickfont_size=FONT - 1)
     if share:
@@ -79,8 +76,7 @@ def error_map(error: np.ndarray, intervals: np.ndarray, top: float, contours: Se
                                contours={"coloring": "none", "type": "levels", "start": contour.level,
                                          "end": contour.level, "size": 1}, showlegend=False,
                                line={"color": colour, "width": wide, "smoothing": 0.6})
-    figure.update_layout(title=title, height=510, font_size=FONT, margin={"l": 56, "r": 0, "t": 48, "b": 120},
-                         plot_bgcolor="rgba(0,0,0,0)")
+    layout(figure, title, 510, 120, left=56, right=0, plot_bgcolor="rgba(0,0,0,0)")
     figure.update_yaxes(title=y_title, autorange=False, range=[y[-1] + 0.5, y[0] - 0.5], scaleanchor="x",
                         constrain="domain", showgrid=False, zeroline=False, tickfont_size=FONT - 1)
     figure.update_xaxes(title=x_title, range=[x[0] - 0.5, x[-1] + 0.5], constrain="domain", showgrid=False,

@@ -75,7 +75,7 @@ def _section(page: str, dataset: DataSet, networks: list, n: int, norm: float, e
     start = left.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch",
                         key=f"{page}.fourier.compute")
     right.button(t("curves.stop"), icon=":material/stop:", width="stretch", key=f"{page}.fourier.stop")
-    status = st.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    status = controls.progress_room()
     contours = [_contours(network, dataset, energy, cut) for network in networks]
     places = headline, st.empty()
     small = dataset.shape[0] == 1 and n <= QUICK and all(network.card.parameters < FAST for network in networks)

@@ -12,7 +12,6 @@ from core.models.cards import MODELS
 from dashboard import cache, controls, figures, link, tiles
 from dashboard.i18n import attack_title, class_name, number, t
 
-TITLE, ICON, URL = "page.blackbox", ":material/visibility_off:", "blackbox"
 PAGE = "blackbox"
 FIRST_DIGIT, FIRST_PHOTO = 4155, 2  # the 5 of Explore; a ship of which one pixel is enough, as in report R3
 NORMS = ("linf", "l2")
@@ -123,7 +122,7 @@ def _set(dataset: DataSet, network: controls.Network) -> None:
     most = min(len(dataset), 1000)
     n = left.number_input(t("curves.n", last=most), 1, most, min(50, most), key=f"{PAGE}.n")
     start = middle.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch")
-    status = st.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    status = controls.progress_room()
     done = st.session_state.setdefault(f"{PAGE}.done", {})
     keys = {name: (network.key, f"{dataset.name}/{dataset.split}", name, eps, queries, n) for name in names}
     for k, (name, key) in enumerate(keys.items()):

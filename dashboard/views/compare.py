@@ -9,7 +9,6 @@ from core.models.cards import MODELS
 from dashboard import cache, controls, link, tiles
 from dashboard.i18n import attack_title, class_name, number, t
 
-TITLE, ICON, URL = "page.compare", ":material/compare:", "compare"
 PAGE = "compare"
 FIRST_DIGIT, FIRST_PHOTO = 168, 1  # an 8 that these attacks all turn into a 3, as in report R2; a photo
 FIRST_ATTACKS = ("fgsm", "fgm", "cw", "noise")

@@ -19,7 +19,6 @@ from core.settings import settings_of
 from dashboard import alarms, cache, controls, figures, link, results, tables, tiles
 from dashboard.i18n import attack_title, class_name, number, t
 
-TITLE, ICON, URL = "page.curves", ":material/show_chart:", "curves"
 PAGE = "curves"
 ATTACKERS = ("none", "unaware", "aware")  # no defense; a defense that the attacker does not know, or does
 DASHES = {"none": "solid", "unaware": "dash", "aware": "dot"}
@@ -67,7 +66,7 @@ def render() -> None:
     start = left.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch",
                         disabled=not plans)
     right.button(t("curves.stop"), icon=":material/stop:", width="stretch")  # any click ends the running script
-    progress = st.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    progress = controls.progress_room()
     progress.caption(t("curves.idle"))
     chart = st.container()
     done = st.session_state.setdefault(f"{PAGE}.done", {})

@@ -10,7 +10,6 @@ from core.errors import UserError
 from dashboard import controls, figures, tiles
 from dashboard.i18n import class_name, explain, t
 
-TITLE, ICON, URL = "page.data", ":material/database:", "data"
 PAGE = "data"
 MEGABYTES = {"mnist": 12, "cifar10": 171}
 

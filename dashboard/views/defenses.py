@@ -17,7 +17,6 @@ from core.statistics import wilson
 from dashboard import alarms, cache, controls, figures, jpeg, link, palette, tables, tiles
 from dashboard.i18n import attack_title, class_name, defense_title, number, t
 
-TITLE, ICON, URL = "page.defenses", ":material/shield:", "defenses"
 PAGE = "defenses"
 HOLDS = f"{PAGE}.holds"  # whose attack is another one: a single step proves nothing there
 SECTIONS = ("jpeg", "helps", "holds")
@@ -132,7 +131,7 @@ def _start(n: int):
     left, right, _ = st.columns([2, 1, 5])
     start = left.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch")
     right.button(t("curves.stop"), icon=":material/stop:", width="stretch")  # any click ends the running script
-    return head, st.container(height=66, border=False).empty(), start
+    return head, controls.progress_room(), start
 
 
 def _some(stops: tuple, count: int) -> tuple:

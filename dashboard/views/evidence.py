@@ -6,7 +6,6 @@ import streamlit as st
 from dashboard import evidence, results
 from dashboard.i18n import t
 
-TITLE, ICON, URL = "page.evidence", ":material/fact_check:", "evidence"
 PAGE = "evidence"
 
 

@@ -13,7 +13,6 @@ from core.settings import settings_of
 from dashboard import cache, controls, link, live
 from dashboard.scrubber import scrubber
 
-TITLE, ICON, URL = "page.explore", ":material/search:", "explore"
 PAGE = "explore"
 FIRST_DIGIT, FIRST_PHOTO = 4155, 1  # images that the default network misreads at the default epsilon
 STARTS = {"jpeg": 40}  # where a defense's slider first stands, if not at its setting's default

@@ -7,7 +7,6 @@ from dashboard import controls, link
 from dashboard.frequency import fourier, gratings, spectra, transfer
 from dashboard.i18n import t
 
-TITLE, ICON, URL = "page.frequency", ":material/graphic_eq:", "frequency"
 PAGE = "frequency"
 SECTIONS = {"spectra": spectra, "transfer": transfer, "fourier": fourier}
 FIRST_DIGIT, FIRST_PHOTO = 168, 1  # an 8 that attacks turn into a 3, as in report R2; a photo

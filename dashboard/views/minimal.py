@@ -15,7 +15,6 @@ from core.models.cards import MODELS
 from dashboard import controls, figures, link
 from dashboard.i18n import attack_title, number, t
 
-TITLE, ICON, URL = "page.minimal", ":material/align_horizontal_left:", "minimal"
 PAGE = "minimal"
 TOLERANCE = 1e-3
 FIRST = ["fgsm", "pgd", "noise"]
@@ -47,7 +46,7 @@ def render() -> None:
     start = left.button(t("curves.compute", n=n), type="primary", icon=":material/play_arrow:", width="stretch",
                         disabled=not names)
     right.button(t("curves.stop"), icon=":material/stop:", width="stretch")  # any click ends the running script
-    status = st.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    status = controls.progress_room()
     done = st.session_state.setdefault(f"{PAGE}.done", {})
     keys = {name: (network.key, f"{dataset.name}/{dataset.split}", name, settings[ATTACKS[name]]) for name in names}
     places = {norm: st.empty() for norm in dict.fromkeys(ATTACKS[name].norm for name in names)}

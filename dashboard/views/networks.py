@@ -10,7 +10,6 @@ from core.models.cards import MODELS, ModelCard
 from dashboard import controls, figures, link, tiles
 from dashboard.i18n import attack_title, network_title, number, t
 
-TITLE, ICON, URL = "page.networks", ":material/hub:", "networks"
 PAGE = "networks"
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 ATTACKED = {"fgsm": "FGSM", "pgd": "PGD-20", "strong": "Strong evaluation (L-inf)"}
@@ -29,7 +28,7 @@ def render() -> None:
         data, attack, eps = _choices()
     cards = [card for card in MODELS.values() if card.dataset == data and card.measured]
     if not cards:
-        st.info(t("networks.nothing"), icon=ICON)
+        st.info(t("networks.nothing"), icon=":material/hub:")
         return
     left, right = st.columns([6, 4], gap="large")
     with left:

@@ -12,7 +12,6 @@ from core.settings import settings_of
 from dashboard import cache, controls, link, map_set, maps, tiles
 from dashboard.i18n import attack_title, class_name, t
 
-TITLE, ICON, URL = "page.saliency", ":material/center_focus_strong:", "saliency"
 PAGE = "saliency"
 STORY, FIRST_PHOTO = 4698, 1  # an 8 that each attack below turns into a 3 and JPEG mends (overlap.stories); a photo
 STORY_EPS = {"fgsm": 0.12, "fgm": 1.7, "cw": None}

@@ -11,7 +11,6 @@ from core.models.cards import MODELS
 from dashboard import cache, controls, link, tiles
 from dashboard.i18n import class_name, number, t
 
-TITLE, ICON, URL = "page.targets", ":material/target:", "targets"
 PAGE = "targets"
 MODES = ("grid", "one")
 
@@ -69,7 +68,7 @@ def _grid(subjects: list[controls.Subject], dataset: DataSet, network: controls.
           settings: tuple) -> None:
     """A row for each image, a column for each target; every row can be downloaded as one picture."""
     names = [class_name(name) for name in dataset.classes]
-    status = st.container(height=66, border=False).empty()  # its room is kept, so that nothing below jumps
+    status = controls.progress_room()
     reached = tried = 0
     distances = []
     for k, subject in enumerate(subjects):

@@ -15,7 +15,6 @@ from core.training.queue import Job, Queue
 from dashboard import controls, figures
 from dashboard.i18n import architecture_title, explain, number, t
 
-TITLE, ICON, URL = "page.train", ":material/model_training:", "train"
 PAGE = "train"
 METHODS = ("none", "fgsm", "pgd", "l1", "worst-case")
 LOOK_EVERY = 1.0  # seconds between two looks at a running training

@@ -84,3 +84,13 @@ def test_the_shipped_curves_are_those_of_the_shipped_networks(data_dir):
     *_, points = accuracy_curve(loading.load(first["model"], torch.device("cpu")), FGSM(), test, found["epsilons"])
     # Signs of gradients beside kinks differ between processors.
     assert all(abs(point.correct - right) <= 30 for point, right in zip(points, first["correct"]))
+
+
+def test_long_training_rounds_the_softmax_to_one():
+    test = load("mnist", "sample", SAMPLES).at(slice(0, 500))
+    short, long = (robustness._certainty(name, test) for name in ("lenet5-e5", "lenet5-e200"))
+    assert short["saturated"] < 100 < 400 < long["saturated"] and long["margin"] > 2 * short["margin"]
+    x, y = test.batch(slice(0, 500))
+    z = loading.load("lenet5-e200")(x).double()
+    others = z.scatter(1, y[:, None], -torch.inf).logsumexp(dim=1) - z.gather(1, y[:, None])[:, 0]
+    assert long["saturated"] == pytest.approx(int((others.exp() < 2 ** -25).sum()), abs=2)  # half a float32 step below 1

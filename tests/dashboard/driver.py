@@ -22,8 +22,8 @@ def opened(view="explore", query=None, **state):
         app = AppTest.from_file(ROOT / "dashboard" / "app.py", default_timeout=TIMEOUT)
     else:
         others = [other for other in VIEWS if other != view]
-        app = AppTest.from_string(f"from dashboard import shell\nfrom dashboard.views import {', '.join(VIEWS)}\n"
-                                  f"shell.run({{'': [{', '.join([view, *others])}]}})\n", default_timeout=TIMEOUT)
+        app = AppTest.from_string(f"from dashboard import shell\nshell.run({{'': {dict.fromkeys([view, *others])}}})\n",
+                                  default_timeout=TIMEOUT)
     for name, value in state.items():
         app.session_state[name if "." in name else name.replace("__", ".")] = value
     if view == "targets" and "targets__attack" not in state:

@@ -25,7 +25,7 @@ from dashboard.i18n import LANGUAGES, catalogue
 PAGE = "frequency"
 SMALL = {"n": 4, "images": 4}  # what is checked does not depend on these
 QUALITIES = (1, 7, 95)  # of those that the page measures; a dozen take a while
-SCRIPT = "from dashboard import shell\nfrom dashboard.views import frequency\nshell.run({'': [frequency]})\n"
+SCRIPT = "from dashboard import shell\nshell.run({'': {'frequency': None}})\n"
 
 
 @pytest.fixture(autouse=True)

@@ -41,8 +41,8 @@ def downloads(monkeypatch):
 
 def opened(query=None, **state):
     """A new session on the page, run once; `state` without the page's prefix. Four images of a set are enough."""
-    app = AppTest.from_string("from dashboard import shell\nfrom dashboard.views import explore, saliency\n"
-                              "shell.run({'': [saliency, explore]})\n", default_timeout=60)
+    app = AppTest.from_string("from dashboard import shell\nshell.run({'': {'saliency': None, 'explore': None}})\n",
+                              default_timeout=60)
     for name, value in {"n": 4, **state}.items():
         app.session_state[name if name == "lang" else f"saliency.{name}"] = value
     for name, value in (query or {}).items():
