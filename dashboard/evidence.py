@@ -58,7 +58,8 @@ def curves(found: dict) -> Shown:
         lines = [_counts(_model(each["model"]), colour, each["correct"], [n] * len(epsilons))
                  for each, colour in zip(mine, palette.ramp(len(mine)))]
         title = attack_title(attack) + (f" (n = {n})" if n != found["n"] else "")
-        shown.append(figures.shares(lines, epsilons, title, "ε", t("curves.accuracy")))
+        shown.append(figures.shares(lines, epsilons, title, "ε", t("curves.accuracy"),
+                                    columns=2 if len(attacks) < 3 else 1))  # three charts in a row are narrow
         for each in mine:
             key = f"{each['model']}_{attack.partition('-')[0].split()[0].lower()}".replace("-", "_")
             numbers |= {f"{key}_{round(100 * eps)}": _percent(right / n, 1)
@@ -139,7 +140,7 @@ def fourier(found: dict) -> Shown:
         error, n = np.array(each["error"]), found["n"]
         ends = np.array([[wilson(round(value * n), n) for value in row] for row in error])
         shown.append(error_map(error, ends, top, [], _model(each["model"]), t("frequency.across"), t("frequency.down"),
-                               t("frequency.error")))
+                               t("frequency.error")).update_layout(height=450))  # three in a row are narrow
         key = each["model"].replace("-", "_")
         numbers |= {f"{key}_most": _percent(error.max()), f"{key}_mean": _percent(error.mean(), 1),
                     f"{key}_clean": _percent(each["clean"], 1)}

@@ -268,9 +268,10 @@ class Share:
     high: Sequence[float]
 
 
-def shares(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y_title: str, every: int = 1) -> go.Figure:
+def shares(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y_title: str, every: int = 1,
+           columns: int = 2) -> go.Figure:
     """Lines over places that are named, not measured, such as the positions of a slider; `every` so many has its name
-    on the axis."""
+    on the axis, and the legend has so many columns."""
     figure = go.Figure()
     for line in lines:
         figure.add_scatter(x=list(range(len(x))), y=line.y, name=line.name, mode="lines+markers", marker_size=7,
@@ -279,8 +280,8 @@ def shares(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y
                                     "thickness": 1, "width": 0},
                            customdata=list(zip(line.low, line.high)),
                            hovertemplate="%{y:.1%} (%{customdata[0]:.1%} – %{customdata[1]:.1%})")
-    names = 24 * -(-len(lines) // 2)
-    layout(figure, title, 400 + names, 76 + names, hovermode="x", columns=2)
+    names = 24 * -(-len(lines) // columns)
+    layout(figure, title, 400 + names, 76 + names, hovermode="x", columns=columns)
     figure.update_xaxes(title=x_title, tickvals=list(range(0, len(x), every)), ticktext=list(x[::every]),
                         tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, range=[-0.02, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
