@@ -1,6 +1,4 @@
 """Saliency over a whole set: how the noise overlaps the maps, and how much of a map stays, batch by batch."""
-import csv
-import io
 import time
 
 import numpy as np
@@ -10,7 +8,7 @@ import torch
 from core.analysis.overlap import Mean, Overlap, joined, mean, overlaps
 from core.attacks import OneStep
 from core.data import DataSet
-from dashboard import controls, figures
+from dashboard import controls, figures, tables
 from dashboard.i18n import number, t
 from dashboard.maps import Explanation
 
@@ -102,11 +100,8 @@ def _table(dataset: DataSet, found: Overlap) -> None:
             t(f"saliency.{key}"): _interval(cell, *((100, 0) if key.endswith("top") else ()))
             for key, cell in zip(NUMBERS, cells)})
     st.dataframe(rows, hide_index=True)
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow([t("control.index"), t("saliency.flipped"), *(t(f"saliency.{key}") for key in NUMBERS)])
+    head = [t("control.index"), t("saliency.flipped"), *(t(f"saliency.{key}") for key in NUMBERS)]
     values = zip(*(getattr(found, key).tolist() for key in ("flipped", *NUMBERS)))
-    writer.writerows([k, int(flipped), *("" if np.isnan(value) else round(value, 6) for value in numbers)]
-                     for k, (flipped, *numbers) in enumerate(values))
-    st.download_button(t("curves.csv"), file.getvalue(), f"epsilon-lab-saliency-{dataset.name}.csv", "text/csv",
+    rows = [(k, int(flipped), *numbers) for k, (flipped, *numbers) in enumerate(values)]
+    st.download_button(t("curves.csv"), tables.as_csv(head, rows), f"epsilon-lab-saliency-{dataset.name}.csv", "text/csv",
                        icon=":material/download:")

@@ -64,7 +64,7 @@ _DIGITS = Recipe(20, 64, 0.05, 5e-4)
 _LONG = Recipe(200, 128, 0.03, 0.0, schedule="constant")  # nothing against overfitting: that is the experiment
 _FIRM = Recipe(20, 128, 0.1, 0.0, ramp=0.3)
 _LINEAR = Recipe(20, 128, 0.1, 0.0)
-_MAXOUT = Recipe(60, 128, 0.05, 0.0, clip=1.0, max_norm=1.94)
+_MAXOUT = Recipe(40, 128, 0.05, 0.0, clip=1.0, max_norm=1.94)
 _PHOTOS = Recipe(25, 128, 0.06, 5e-4, "crop-flip", pad=4, label_smoothing=0.05)
 # Small networks underfit: less decay, less shift. A plain network attacked in full at once would lose all its units.
 _ROBUST = Recipe(20, 128, 0.06, 1e-4, "crop-flip", pad=1, eps=8 / 255, clip=1.0, ramp=0.15)

@@ -10,7 +10,7 @@ from core.analysis.spectrum import Perturbations
 from core.attacks import ATTACKS
 from core.data import DataSet
 from core.epsilons import scale_for
-from dashboard import controls, tiles
+from dashboard import controls, tables, tiles
 from dashboard.frequency import figures
 from dashboard.i18n import attack_title, number, t
 
@@ -116,7 +116,7 @@ def _numbers(page: str, dataset: DataSet, keys: dict, done: dict, unit: str) -> 
             for name, found in known.items() for part in [getattr(found, unit)]
             for f, mean, low, high in zip(spectrum.ring_radii(*part.power.shape), part.radial, part.low, part.high)]
     head = [t("curves.attack"), "n", t("frequency.axis"), t("frequency.csv.power"), t("curves.low"), t("curves.high")]
-    st.download_button(t("curves.csv"), figures.table(head, rows), f"epsilon-lab-perturbations-{dataset.name}.csv",
+    st.download_button(t("curves.csv"), tables.as_csv(head, rows), f"epsilon-lab-perturbations-{dataset.name}.csv",
                        "text/csv", icon=":material/download:", key=f"{page}.set.csv")
 
 

@@ -1,7 +1,5 @@
 """Spectra and their curves -> plotly figures and coloured maps. No streamlit calls; words come in as arguments."""
-import csv
 import html
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,15 +107,6 @@ def colour_bar(labels: Sequence[str]) -> str:
     return (f'<div style="height:10px;border-radius:3px;background:linear-gradient(90deg,{stops})"></div>'
             f'<div style="display:flex;justify-content:space-between;font-size:14px;opacity:0.75;padding-top:3px;'
             f'font-variant-numeric:tabular-nums">{words}</div>')
-
-
-def table(head: Sequence[str], rows) -> str:
-    """Rows of numbers as CSV."""
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(head)
-    writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
-    return file.getvalue()
 
 
 def contour_legend(contours: Sequence[Contour]) -> str:

@@ -14,7 +14,7 @@ from core.data import DataSet
 from core.epsilons import scale_for
 from core.evaluation import require_fit
 from core.statistics import wilson
-from dashboard import cache, controls
+from dashboard import cache, controls, tables
 from dashboard.frequency import figures
 from dashboard.frequency.gratings import amplitude_menu
 from dashboard.i18n import attack_title, number, t
@@ -186,5 +186,5 @@ def _download(page: str, dataset: DataSet, networks: list, keys: list, done: dic
     if rows:
         head = [t("curves.model"), t("frequency.down"), t("frequency.across"), t("frequency.error"), t("curves.low"),
                 t("curves.high"), "n", "L2", t("frequency.csv.clean")]
-        st.download_button(t("curves.csv"), figures.table(head, rows), f"epsilon-lab-fourier-{dataset.name}.csv",
+        st.download_button(t("curves.csv"), tables.as_csv(head, rows), f"epsilon-lab-fourier-{dataset.name}.csv",
                            "text/csv", icon=":material/download:", key=f"{page}.fourier.csv")

@@ -6,7 +6,7 @@ import torch
 from core.analysis import spectrum, transfer_function
 from core.analysis.transfer_function import LOGITS, Transfer
 from core.data import DataSet
-from dashboard import tiles
+from dashboard import tables, tiles
 from dashboard.frequency import figures
 from dashboard.frequency.bode import Position, bode
 from dashboard.i18n import class_name, number, t
@@ -93,11 +93,11 @@ def downloads(page: str, networks: list, found: dict, unit: int) -> None:
         maps += [(networks[0].title, name, row - height // 2, column - width // 2, float(gain[row, column]),
                   float(parts[0].left[row, column])) for row in range(height) for column in range(width)]
     left, right, _ = st.columns([2, 2, 3])
-    left.download_button(t("frequency.csv.curves"), figures.table(
+    left.download_button(t("frequency.csv.curves"), tables.as_csv(
         [t("curves.model"), "JPEG", t("frequency.axis"), t("frequency.csv.gain")], curves),
         "epsilon-lab-transfer-curves.csv", "text/csv", icon=":material/download:", width="stretch",
         key=f"{page}.transfer.csv")
-    right.download_button(t("frequency.csv.map"), figures.table(
+    right.download_button(t("frequency.csv.map"), tables.as_csv(
         [t("curves.model"), "JPEG", t("frequency.down"), t("frequency.across"), t("frequency.csv.gain"),
          t("frequency.csv.left")], maps), "epsilon-lab-transfer-map.csv", "text/csv", icon=":material/download:",
         width="stretch", key=f"{page}.transfer.map.csv")

@@ -8,7 +8,7 @@ from core.attacks import ATTACKS
 from core.data import DataSet
 from core.evaluation import require_fit
 from core.images import to_uint8
-from dashboard import cache, controls, tiles
+from dashboard import cache, controls, tables, tiles
 from dashboard.frequency import figures
 from dashboard.frequency.averages import FIRST, over_set, scale_words, short, without_constant
 from dashboard.i18n import attack_title, number, t
@@ -82,7 +82,7 @@ def _one_image(page: str, subject: controls.Subject, network: controls.Network, 
         st.plotly_chart(figure, config={"displayModeBar": False}, alt=t("frequency.image.alt"),
                         key=f"{page}.image.chart")
         rows = zip(cycles.tolist(), *curves.tolist())
-        st.download_button(t("curves.csv"), figures.table([t("frequency.axis"), *names], rows),
+        st.download_button(t("curves.csv"), tables.as_csv([t("frequency.axis"), *names], rows),
                            "epsilon-lab-spectra.csv", "text/csv", icon=":material/download:", key=f"{page}.image.csv")
     return attack
 

@@ -1,13 +1,10 @@
 """What data is here, where it came from, and how to get more."""
-import csv
-import io
-
 import numpy as np
 import streamlit as st
 
 from core.data import DataSet, data_directory
 from core.errors import UserError
-from dashboard import controls, figures, tiles
+from dashboard import controls, figures, tables, tiles
 from dashboard.i18n import class_name, explain, t
 
 PAGE = "data"
@@ -39,9 +36,7 @@ def _facts(dataset: DataSet) -> None:
     figure = figures.class_counts(counts, names, t("data.even" if even else "data.uneven", low=counts.min(),
                                                    high=counts.max()), t("data.class"), t("data.count"))
     st.plotly_chart(figure, config={"displayModeBar": False}, alt=t("data.count.alt"))
-    table = io.StringIO()
-    csv.writer(table).writerows([("class", "images"), *zip(names, counts)])
-    st.download_button(t("data.csv"), table.getvalue(), f"{dataset.name}-{dataset.split}-classes.csv", "text/csv",
+    st.download_button(t("data.csv"), tables.as_csv(("class", "images"), zip(names, counts)), f"{dataset.name}-{dataset.split}-classes.csv", "text/csv",
                        icon=":material/download:")
 
 

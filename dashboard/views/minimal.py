@@ -1,6 +1,4 @@
 """The smallest epsilon that fools each image: its distribution over a set."""
-import csv
-import io
 import time
 
 import numpy as np
@@ -12,7 +10,7 @@ from core.data import DataSet
 from core.epsilons import scale_for
 from core.evaluation import minimal_epsilons, require_fit
 from core.models.cards import MODELS
-from dashboard import controls, figures, link
+from dashboard import controls, figures, link, tables
 from dashboard.i18n import attack_title, number, t
 
 PAGE = "minimal"
@@ -117,10 +115,7 @@ def _table(dataset: DataSet, keys: dict, done: dict) -> None:
     if not rows:
         return
     st.dataframe(rows, hide_index=True)
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow([t("control.index"), *values])
     most = max(map(len, values.values()))
-    writer.writerows([k, *(round(float(v[k]), 6) if k < len(v) else "" for v in values.values())] for k in range(most))
-    st.download_button(t("curves.csv"), file.getvalue(), f"epsilon-lab-minimal-{dataset.name}.csv", "text/csv",
+    each = ((k, *(float(v[k]) if k < len(v) else "" for v in values.values())) for k in range(most))
+    st.download_button(t("curves.csv"), tables.as_csv([t("control.index"), *values], each), f"epsilon-lab-minimal-{dataset.name}.csv", "text/csv",
                        icon=":material/download:")
