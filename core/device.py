@@ -5,6 +5,7 @@ import torch
 def best_device() -> torch.device:
     """CUDA when there is one, then Apple's MPS, else the CPU."""
     if torch.cuda.is_available():
+        torch.backends.cudnn.allow_tf32 = False  # else convolutions would round to 10 bits: numbers here are float32's
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")

@@ -176,8 +176,8 @@ def require_fit(card: ModelCard, dataset: DataSet, classes: int = 10) -> None:
                         classes=classes, data=dataset.name, given="x".join(map(str, dataset.shape[1:])),
                         given_classes=given)
     if card.labels and not np.isin(dataset.labels, card.labels).all():
-        raise UserError("model.labels", model=card.title, names=", ".join(dataset.classes[k] for k in card.labels),
-                        data=dataset.name)
+        raise UserError("model.labels", model=card.title, data=dataset.name,
+                        names=", ".join(dataset.classes[k] if k < len(dataset.classes) else str(k) for k in card.labels))
 
 
 def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons: Sequence[float], *,

@@ -117,11 +117,10 @@ def examine(model: nn.Module, dataset: DataSet, eps: float, *, norm: str = "linf
     ways = [model] if defense is None else attackers(defense, model)
     zero = torch.stack([gradient_and_logits(seen, x, y, None)[0].flatten(1).abs().amax(dim=1) == 0 for seen in ways])
     yield zero_gradients(int(zero.all(dim=0).sum()), len(y))
+    unmoved = one(eps=0.0)(ways[0], x, y, seed=seed).adversarial
     with torch.no_grad():
-        clean = int((judged(x).argmax(dim=1) == y).sum())
-    *_, last = accuracy_curve(model, one(), dataset, [0.0], limit=limit, defense=defense, aware=defense is not None,
-                              seed=seed)
-    yield clean_differs(clean, last[0].correct, len(y))
+        right, at_zero = (judged(images).argmax(dim=1) == y for images in (x, unmoved))
+    yield clean_differs(int(right.sum()), int((right & at_zero).sum()), len(y))
     few = point(many(steps=STEPS), eps)
     yield one_step_wins(point(one(), eps), few)
     frees = [point(noise(), eps), point(square(queries=QUERIES), eps)]

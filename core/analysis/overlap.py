@@ -28,9 +28,9 @@ def ranks(values: Tensor) -> Tensor:
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Spearman's rank correlation of maps [N, H, W] with maps [N, H, W]: [N] from -1 to 1, 0 expected by chance; NaN
     where one of the two is the same everywhere (https://doi.org/10.2307/1412159)."""
-    one, other = (ranks(maps.flatten(1)).double() for maps in (first, second))
+    one, other = (ranks(maps.flatten(1)).cpu().double() for maps in (first, second))  # Apple's GPUs have no float64
     one, other = (part - part.mean(dim=1, keepdim=True) for part in (one, other))
-    return ((one * other).sum(dim=1) / (one.square().sum(dim=1) * other.square().sum(dim=1)).sqrt()).float()
+    return ((one * other).sum(dim=1) / (one.square().sum(dim=1) * other.square().sum(dim=1)).sqrt()).float().to(first.device)
 
 
 def strongest(values: Tensor, share: float = TOP) -> Tensor:
@@ -169,11 +169,14 @@ def stories(model: nn.Module, attacks: Sequence[tuple[Attack, float]], dataset: 
 def _turned(model, attack, x, y, target, top, tolerance, seed) -> Tensor:
     """The smallest eps at which each image is misread, infinite where it is not, or not as `target`: [N]."""
     eps = minimal_epsilon(model, attack, x, y, top, tolerance=tolerance, seed=seed)
-    fooled = (eps > 0) & (eps <= top)
-    radius = torch.where(fooled, eps, 0.0)
-    if attack.bounded:
-        images = attack.within(model, x, y, radius, seed=seed)
+    rows = ((eps > 0) & (eps <= top)).nonzero()[:, 0]
+    found = torch.full_like(eps, torch.inf)
+    if not len(rows):
+        return found
+    if attack.bounded:  # the same rows and seed as the search: the same random starts
+        images = attack.within(model, x[rows], y[rows], eps[rows], seed=seed, early=True)
     else:
-        images = attack(model, x, y, seed=seed).adversarial
+        images = attack(model, x, y, seed=seed).adversarial[rows]
     with torch.no_grad():
-        return torch.where(fooled & (model(images).argmax(dim=1) == target), eps, torch.inf)
+        found[rows] = torch.where(model(images).argmax(dim=1) == target, eps[rows], torch.inf)
+    return found

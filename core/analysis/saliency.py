@@ -95,7 +95,7 @@ class Maps:
     """One attribution of N images, drawn in two ways."""
 
     signed: Tensor  # [N, H, W]: above 0 speaks for the class, below 0 against it
-    magnitude: Tensor  # [N, H, W]: how much each pixel counts. For Grad-CAM the same: below 0 counts as nothing
+    magnitude: Tensor  # [N, H, W]: how much each pixel counts. For Grad-CAM what is above 0 of it
 
 
 Method = Callable[..., Maps]  # (model, x, classes, *, layer, seed)
@@ -110,7 +110,7 @@ def _of_pixels(attribute: Callable[[nn.Module, Tensor, Tensor, int], Tensor]) ->
 
 def _of_layer(model: nn.Module, x: Tensor, classes: Tensor, *, layer: str | None = None, seed: int = 0) -> Maps:
     found = grad_cam(model, x, classes, layer)
-    return Maps(found, found)
+    return Maps(found, found.clamp_min(0))
 
 
 # name -> (model, x [N, C, H, W], classes [N], *, layer, seed) -> Maps. Each uses what it needs of layer and seed.

@@ -147,32 +147,54 @@ def perturbation_spectra(model: nn.Module, attack: Attack, dataset: DataSet, n: 
         changed = delta.flatten(1).any(dim=1)
         return delta[changed].cpu(), int((~changed).sum())
 
-    kept, unchanged = [], 0
+    as_made, scaled, unchanged, norms = _Sums(), _Sums(), 0, 0.0
     starts = range(0, len(dataset), step)
     for start, (delta, left) in zip(starts, side_by_side(attacked, starts, device)):
-        kept.append(delta[:n - sum(map(len, kept))])
+        delta = delta[:n - as_made.n]
         unchanged += left
-        deltas = torch.cat(kept)
-        if len(deltas):
-            norms = deltas.flatten(1).norm(dim=1)
-            yield Perturbations(len(deltas), min(start + step, len(dataset)), unchanged, float(norms.mean()),
-                                average(deltas), average(deltas / norms[:, None, None, None]))
-        if len(deltas) >= n:
+        if len(delta):
+            norm = delta.flatten(1).norm(dim=1)
+            norms += float(norm.sum())
+            as_made.add(delta)
+            scaled.add(delta / norm[:, None, None, None])
+        if as_made.n:
+            yield Perturbations(as_made.n, min(start + step, len(dataset)), unchanged, norms / as_made.n,
+                                as_made.average(), scaled.average())
+        if as_made.n >= n:
             return
 
 
 def average(deltas: Tensor) -> Average:
     """The mean spectrum of perturbations [N, C, H, W]."""
-    powers = power(deltas.double())
-    curves, shares = radial(powers), high_share(powers)
-    mean, error = _mean_and_error(curves)
-    width = torch.exp(Z * error / mean.clamp_min(1e-300))
-    share, share_error = _mean_and_error(shares)
-    return Average(magnitude(deltas).mean(dim=0), powers.mean(dim=0), mean, mean / width, mean * width, float(share),
-                   float(Z * share_error))
+    sums = _Sums()
+    sums.add(deltas)
+    return sums.average()
 
 
-def _mean_and_error(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the first dimension and its standard error; nothing is known of the error of one value: 0."""
-    spread = values.std(dim=0) if len(values) > 1 else torch.zeros_like(values[0])
-    return values.mean(dim=0), spread / len(values) ** 0.5
+class _Sums:
+    """What the mean spectrum of perturbations needs of those seen so far, in double precision."""
+
+    def __init__(self):
+        self.n, self.magnitude, self.power = 0, 0.0, 0.0
+        self.curves, self.shares = (0.0, 0.0), (0.0, 0.0)  # sums, and sums of squares
+
+    def add(self, deltas: Tensor) -> None:
+        powers = power(deltas.double())
+        curves, shares = radial(powers), high_share(powers)
+        self.n += len(deltas)
+        self.magnitude = self.magnitude + magnitude(deltas).double().sum(dim=0)
+        self.power = self.power + powers.sum(dim=0)
+        self.curves = (self.curves[0] + curves.sum(dim=0), self.curves[1] + curves.square().sum(dim=0))
+        self.shares = (self.shares[0] + shares.sum(dim=0), self.shares[1] + shares.square().sum(dim=0))
+
+    def average(self) -> Average:
+        (mean, error), (share, share_error) = self._mean_and_error(*self.curves), self._mean_and_error(*self.shares)
+        width = torch.exp(Z * error / mean.clamp_min(1e-300))
+        return Average((self.magnitude / self.n).float(), self.power / self.n, mean, mean / width, mean * width,
+                       float(share), float(Z * share_error))
+
+    def _mean_and_error(self, total: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and its standard error; nothing is known of the error of one value: 0."""
+        mean = total / self.n
+        variance = (squares - total * mean).clamp_min(0) / max(1, self.n - 1)
+        return mean, (variance / self.n).sqrt()

@@ -1,5 +1,6 @@
 """Training one network: steps that can be watched and paused, epochs that checkpoint and resume."""
 import contextlib
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -30,13 +31,15 @@ class Progress:
 def fast_half(device: torch.device) -> bool:
     """Whether bfloat16 is faster than float32 here. A CPU without AVX-512 emulates it, ten times slower."""
     if device.type == "cpu":
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, device: torch.device,
-          checkpoint: Path | None = None, *, every: int = 0, compiled: bool = False) -> Iterator[Progress]:
-    """Train in place on x (uint8 [N, C, H, W]) and y (int64 [N]); yield at each epoch's end and after `every` steps.
+          checkpoint: Path | None = None, *, every: int = 0, breath: float = math.inf,
+          compiled: bool = False) -> Iterator[Progress | None]:
+    """Train in place on x (uint8 [N, C, H, W]) and y (int64 [N]); yield at each epoch's end and after `every` steps, and
+    None where `breath` seconds have passed without, so that whoever asks for more is heard.
 
     The network takes pixels in [0, 1]. After each epoch all state goes to `checkpoint`; when that file is there at the
     start and was written with the same recipe, training goes on from it. Stop it by not asking for more. bfloat16
@@ -55,7 +58,7 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, 
     state = {"network": network, "optimizer": optimizer, "schedule": schedule}
     history = _resume(checkpoint, recipe, state) if checkpoint else []
     forward, half = torch.compile(network) if compiled else network, fast_half(device)
-    seconds = sum(record["seconds"] for record in history)
+    seconds, spoken = sum(record["seconds"] for record in history), time.monotonic()
     for epoch in range(len(history), recipe.epochs):
         generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)  # the same after a resume
         whole, part = _Means(), _Means()
@@ -83,10 +86,13 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, 
                     _save(checkpoint, recipe, state, history)
                 yield Progress(done + 1, total, epoch + 1, True, (part if every else whole).loss,
                                (part if every else whole).accuracy, seconds)
-                part = _Means()
+                part, spoken = _Means(), time.monotonic()
             elif every and (k + 1) % every == 0:
                 yield Progress(done + 1, total, epoch + 1, False, part.loss, part.accuracy, seconds)
-                part = _Means()
+                part, spoken = _Means(), time.monotonic()
+            elif time.monotonic() - spoken > breath:
+                yield None
+                spoken = time.monotonic()
 
 
 class _Means:
@@ -132,16 +138,19 @@ def _save(checkpoint: Path, recipe: Recipe, state: dict, history: list[dict]) ->
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     partial = checkpoint.with_suffix(".partial")  # a kill in the middle of writing must not lose the last one
     torch.save({"recipe": asdict(recipe), "history": history, "dropout": torch.get_rng_state(),
+                "dropout_gpu": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                 **{name: part.state_dict() for name, part in state.items()}}, partial)
     os.replace(partial, checkpoint)
 
 
 def _resume(checkpoint: Path, recipe: Recipe, state: dict) -> list[dict]:
     with contextlib.suppress(FileNotFoundError):
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")  # a GPU's goes on without one
         if _same(saved["recipe"], recipe, len(saved["history"])):
             for name, part in state.items():
                 part.load_state_dict(saved[name])
             torch.set_rng_state(saved["dropout"])
+            if torch.cuda.is_available() and len(saved.get("dropout_gpu", [])) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(saved["dropout_gpu"])
             return saved["history"]
     return []

@@ -2,7 +2,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from core.workers import compute_alone
 
@@ -11,13 +11,13 @@ FORGOTTEN = 600.0  # seconds after which a training that nobody looks at gives w
 
 
 class Job:
-    """One training in the queue: an iterator of reports, and those that it has yielded.
+    """One training in the queue: a generator of reports (None: nothing to report yet), and those that it has yielded.
 
     `state` is "waiting", "running", "paused", "done", "stopped" or "failed" (then `error` says why). Nothing but the
     queue's thread advances the iterator, so what it trains may be read in every state but the first two.
     """
 
-    def __init__(self, steps: Iterator):
+    def __init__(self, steps: Generator):
         self.steps, self.reports, self.state, self.error = steps, [], "waiting", None
         self.wanted = "run"  # or "pause", "stop": heard between two steps
         self.seen = time.monotonic()
@@ -68,6 +68,7 @@ class Queue:
                 job.state = becomes
                 if job in self._jobs:
                     self._jobs.remove(job)
+                _let_go(job)
 
     def _work(self) -> None:
         compute_alone()
@@ -99,13 +100,22 @@ class Queue:
                     self._jobs.append(job)
                 else:
                     job.state = {"pause": "paused", "stop": "stopped"}[job.wanted]
+                _let_go(job)
                 return
 
 
+def _let_go(job: Job) -> None:
+    """What a training holds (images, optimizer) is freed once it is over; its reports stay."""
+    if job.over:
+        job.steps.close()
+
+
 def _step(job: Job) -> str:
-    """One report more: "", or how the job ended."""
+    """One step more and its report, if it has one: "", or how the job ended."""
     try:
-        job.reports.append(next(job.steps))
+        report = next(job.steps)
+        if report is not None:
+            job.reports.append(report)
     except StopIteration:
         return "done"
     except Exception as error:  # whatever a training raises must end this job, not the thread

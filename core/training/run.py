@@ -77,7 +77,7 @@ def fit(card: ModelCard, directory: Path, runs: Path, compiled: bool, say: Calla
             with (runs / f"{name}.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             say("  ".join(f"{key} {value}" for key, value in line.items()))
-        saved = torch.load(runs / f"{name}.pt", weights_only=True)
+        saved = torch.load(runs / f"{name}.pt", weights_only=True, map_location="cpu")
         seconds += sum(record["seconds"] for record in saved["history"])
     facts["seconds"] = round(seconds)
     if recipe.adversarial:  # from the log: a resumed training saw only its own epochs

@@ -10,7 +10,7 @@ from core.epsilons import scale_for
 from core.errors import UserError
 from core.evaluation import require_fit
 from core.models.cards import MODELS, ModelCard
-from core.training.live import FEWEST, SMALL, Live, live_recipe, split
+from core.training.live import FEWEST, SMALL, Live, first_fifths, live_recipe, split
 from core.training.queue import Job, Queue
 from dashboard import controls, figures
 from dashboard.i18n import architecture_title, explain, number, t
@@ -62,7 +62,8 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
     name = st.selectbox(t("train.network"), fit, format_func=lambda n: architecture_title(MODELS[n]), key=f"{PAGE}.network",
                         persist_state="session")
     linear = name in ("softmax", "logistic37")
-    methods = [method for method in METHODS if linear or method != "worst-case"]
+    methods = [method for method in METHODS if (method != "worst-case" or linear)
+               and (method != "l1" or name != "rbf")]  # an RBF network has no weights on pixels
     method = st.selectbox(t("train.method"), methods, format_func=lambda m: t(f"train.method.{m}"), key=f"{PAGE}.method",
                           persist_state="session")
     scale = scale_for(dataset.shape, "linf")
@@ -83,7 +84,8 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
         more["strength"] = st.select_slider(t("train.strength"), (0.0003, 0.001, 0.003, 0.01, 0.03), 0.003,
                                             key=f"{PAGE}.strength", persist_state="session")
     if dataset.split == "sample":
-        st.caption(t("train.split", trained=len(dataset) * 4 // 5, judged=len(dataset) - len(dataset) * 4 // 5))
+        judged = int(first_fifths(dataset.labels).sum())
+        st.caption(t("train.split", trained=len(dataset) - judged, judged=judged))
     return MODELS[name], live_recipe(name, method, epochs, eps=eps, seed=seed, **more), eps
 
 

@@ -77,6 +77,14 @@ def test_saturated_logits_are_found_out(lenet, sample):
     assert findings["zero_gradients"].values["zero"] > 50
 
 
+def test_answers_that_change_by_themselves_are_found_out(sample):
+    """Dropout left on: no eps is needed to change an answer."""
+    model = loading.load("tutorial-cnn", torch.device("cpu")).train()
+    torch.manual_seed(0)
+    checked = next(f for f in examine(model, sample, 0.1, limit=200) if f.name == "clean_differs")
+    assert checked.fired and checked.values["at_zero"] < checked.values["clean"]
+
+
 def test_shattered_gradients_are_found_out(lenet, sample):
     """A search that asks for answers alone does what PGD cannot."""
     findings = {f.name: f for f in examine(Rugged(lenet, height=2.0), sample, 0.25, limit=60)}

@@ -16,6 +16,7 @@ from core.defenses import (
     DEFENSES, JPEG, BitDepth, GaussianBlur, Median, RandomNoise, Stack, Threshold, TotalVariation, adaptive, attackers,
     positions)
 from core.defenses.adaptive import DRAWS, has_twin
+from core.defenses.base import tally
 from core.errors import UserError
 from core.images import to_uint8
 from core.settings import settings_of
@@ -291,6 +292,10 @@ def test_a_vote_counts_draws_and_breaks_ties_by_confidence():
     first = torch.stack([Said()(defense.drawn(x, k)).argmax(dim=1) == 0 for k in range(101)]).float().mean()
     shares = defense.defend(Said())(x).softmax(dim=1)
     assert abs(shares[0, 0] - first) < 0.002 and 0 < first < 1
+    sure, unsure = torch.tensor([[9.0, 0.0]]), torch.tensor([[0.0, 0.1]])
+    for answers in ([sure, unsure], [unsure, sure], [unsure, unsure, sure, sure]):
+        assert tally(answers).argmax() == 0, "a tie goes to the surer"
+    assert tally([unsure, unsure, sure]).argmax() == 1, "and no vote to the surest"
 
 
 # Stacks

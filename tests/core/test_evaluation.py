@@ -573,3 +573,10 @@ def test_ones_own_checkpoint_is_used(capsys, tmp_path):
     labels = load_data("mnist", "sample", SAMPLES).labels
     assert code == 0 and json.loads(out)["points"][0]["correct"] == int((labels == 0).sum())
     assert json.loads(out)["checkpoint"] == str(path)
+
+
+def test_a_network_of_other_classes_is_refused_where_those_have_no_names():
+    few = replace(load_data("mnist", "sample", SAMPLES).only((0, 1)), classes=("zero", "one"))
+    with pytest.raises(UserError) as caught:
+        require_fit(MODELS["logistic37"], few)
+    assert caught.value.values["names"] == "3, 7"

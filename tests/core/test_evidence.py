@@ -1,4 +1,5 @@
 """The shipped figures: made by the commands that they name, from the networks that are here."""
+import functools
 import json
 from dataclasses import replace
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from core.analysis.transfer_function import tilt, transfer_function
-from core.attacks import FGSM, PGD
+from core.attacks import FGSM, PGD, CarliniWagner
 from core.data import SAMPLES, load
 from core.evaluation import accuracy_curve
 from core.evidence import FIGURES, __main__ as shell, frequency, robustness, where
@@ -30,7 +31,7 @@ def small(monkeypatch):
     monkeypatch.setattr(robustness, "QUALITIES", (10, 60))
     monkeypatch.setattr(robustness, "EXTRA", ("lenet5", "lenet5-2"))
     monkeypatch.setattr(robustness, "EPOCHS", ("lenet5-e5", "lenet5-e10"))
-    monkeypatch.setattr(frequency.CarliniWagner, "steps", 5)
+    monkeypatch.setattr(frequency, "CarliniWagner", functools.partial(CarliniWagner, steps=10))
     return little("mnist", "test", None)
 
 

@@ -143,7 +143,8 @@ def test_the_measured_part_of_the_card_is_complete(name, trained):
     whole = {"mnist": [(12_396, 2_038) if trained.labels else (60_000, 10_000)], "cifar10": [(49_927, 9_980), (50_000, 10_000)]}[trained.dataset]
     assert (data["trained_on"] + data["held_out"], measured["accuracy"]["n"]) in whole
     assert measured["accuracy"]["split"] == "test"
-    for score in (measured["accuracy"], measured["sample_accuracy"]):
+    assert {line["attack"] for line in measured["robust"]} == {"fgsm", "pgd", "strong"}
+    for score in (measured["accuracy"], measured["sample_accuracy"], *measured["robust"]):
         assert score["accuracy"] == score["correct"] / score["n"]
         assert (score["low"], score["high"]) == pytest.approx(wilson(score["correct"], score["n"]))
 

@@ -125,11 +125,35 @@ def test_one_that_nobody_looks_at_gives_way():
 def test_added_twice_is_in_line_once():
     gate, queue = threading.Event(), Queue()
     job = Job(gated(gate))
+    second = Job(gated(gate))
     queue.add(job)
     queue.add(job)
+    queue.add(second)
+    assert queue.place(second) == 1
+    queue.stop(second)
     queue.stop(job)
     gate.set()
     until(lambda: job.over)
+
+
+def test_steps_without_a_report_are_heard_between_and_what_is_over_is_let_go():
+    held = threading.Event()
+
+    def silent():
+        try:
+            while True:
+                time.sleep(0.002)
+                yield None
+        finally:
+            held.set()
+
+    job, queue = Job(silent()), Queue()
+    queue.add(job)
+    until(lambda: job.state == "running")
+    queue.stop(job)
+    until(lambda: job.over)
+    until(held.is_set)
+    assert job.reports == []
 
 
 @pytest.mark.parametrize("users", [4])

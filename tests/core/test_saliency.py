@@ -231,3 +231,9 @@ def test_threads_that_share_a_model_do_not_see_each_other():
     for thread in threads:
         thread.join()
     assert not wrong and len(hooks) == 2 * len(work) and not any(hooks)
+
+
+def test_grad_cam_counts_only_what_speaks_for_the_class():
+    x, y = load("mnist", "sample", SAMPLES).batch(slice(0, 8))
+    found = METHODS["grad-cam"](loading.load("lenet5"), x, y)
+    assert (found.signed < 0).any() and torch.equal(found.magnitude, found.signed.clamp_min(0))

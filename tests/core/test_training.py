@@ -133,6 +133,27 @@ def test_a_resumed_training_is_the_one_that_was_not_interrupted(tmp_path):
     assert [r.loss for r in first + again] == pytest.approx([r.loss for r in reports])
 
 
+def test_dropout_goes_on_where_it_was(tmp_path):
+    recipe, (x, y) = replace(QUICK, epochs=2), digits()
+    torch.manual_seed(1)
+    whole = network("tutorial-cnn")
+    list(train(whole, x, y, recipe, CPU))
+    torch.manual_seed(1)
+    going = train(network("tutorial-cnn"), x, y, recipe, CPU, tmp_path / "run.pt")
+    next(going)
+    going.close()
+    torch.manual_seed(2)
+    resumed = network("tutorial-cnn")
+    list(train(resumed, x, y, recipe, CPU, tmp_path / "run.pt"))
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_long_step_between_reports_is_broken_off_for_breath():
+    x, y = digits()
+    found = list(train(network(), x, y, replace(QUICK, epochs=1), CPU, breath=0.0))
+    assert found[:-1] and set(found[:-1]) == {None} and found[-1].ended
+
+
 def test_another_recipes_checkpoint_is_not_gone_on_from(tmp_path):
     trained(QUICK, checkpoint=tmp_path / "run.pt")
     _, reports = trained(replace(QUICK, learning_rate=0.01), checkpoint=tmp_path / "run.pt")
@@ -165,8 +186,22 @@ def test_a_training_leaves_the_global_generator_of_others_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    Live(MODELS["softmax"], live_recipe("softmax", "none", 1, eps=0.1), train_set, test_set, 0.1)
+    live = Live(MODELS["tutorial-cnn"], live_recipe("tutorial-cnn", "none", 1, eps=0.1), train_set.at(slice(0, 256)),
+                test_set, 0.1)
+    assert next(iter(live)).clean > 0
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_seed_decides_a_live_training_whatever_others_draw():
+    train_set, test_set = split(load("mnist", "sample", SAMPLES), None)
+    found = []
+    for _ in range(2):
+        live = Live(MODELS["tutorial-cnn"], live_recipe("tutorial-cnn", "none", 1, eps=0.1, seed=3),  # has dropout
+                    train_set.at(slice(0, 256)), test_set, 0.1)
+        for _ in live:
+            torch.rand(len(found) + 1)
+        found.append(weights(live.model))
+    assert torch.equal(*found)
 
 
 def test_shifts_stay_within_their_padding():
@@ -310,6 +345,22 @@ def test_the_full_set_is_judged_by_its_test_set_and_leaves_the_bundled_out(littl
                     labels=np.concatenate([train_set.labels, np.zeros(7, np.int64)]))
     kept, judged = split(mixed, test_set)
     assert len(kept) == 300 and judged is test_set
+
+
+def test_a_set_that_stands_alone_is_split_within_each_class():
+    whole = load("mnist", "sample", SAMPLES)
+    by_class = whole.at(np.argsort(whole.labels, kind="stable")[:1234])  # three classes, one after the other
+    kept, judged = split(by_class, None)
+    assert len(kept) + len(judged) == 1234 and set(judged.labels) == set(kept.labels) == {0, 1, 2}
+    assert len(judged) == 100 + 100 + 47
+    kept, judged = split(whole, None)
+    assert (judged.images == whole.images[:1000]).all(), "what other pages show first is what it has not seen"
+
+
+def test_a_part_of_an_official_set_leaves_the_bundled_out(little):
+    whole = load("mnist", "sample", SAMPLES).only((3, 7))
+    part = replace(whole, name="mnist-37", split="train")
+    assert len(split(part, part)[0]) == 0
 
 
 def test_a_network_that_cannot_read_the_images_is_refused():
