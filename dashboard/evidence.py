@@ -87,7 +87,7 @@ def first_error(found: dict) -> Shown:
             lines.append(_counts(f"{_model(each['model'])} (n = {each['n']})", palette.CURVES[k], fooled,
                                  [each["n"]] * len(fooled)))
             key = f"{each['model']}_{'fgsm' if attack == 'FGSM' else 'pgd'}".replace("-", "_")
-            numbers[key] = number(each["median"], 3) if each["median"] else "> 0.5"
+            numbers[key] = number(each["median"], 3) if each["median"] else "> " + number(0.5, 1)
         shown.append(figures.shares(lines, [number(edge, 2) for edge in edges], attack_title(attack), "ε",
                                     t("minimal.fooled"), every=10))
     return shown, numbers

@@ -40,7 +40,7 @@ def render(page: str, dataset: DataSet) -> dict | None:
         st.session_state.setdefault(f"{page}.energy", "none")
         energy = st.selectbox(t("frequency.energy"), ENERGIES, key=f"{page}.energy", persist_state="session",
                               format_func=lambda name: attack_title(ATTACKS[name].title) if name in ATTACKS else
-                              t("control.defense.none"))
+                              t("frequency.energy.none"))
         cut = st.toggle(t("frequency.cut"), key=f"{page}.cut", persist_state="session", help=t("frequency.cut.help"))
         st.session_state.setdefault(f"{page}.quality", 10)
         quality = st.slider(t("setting.quality"), 1, 100, key=f"{page}.quality", persist_state="session",
