@@ -4,12 +4,14 @@ from collections.abc import Callable
 import numpy as np
 import plotly.graph_objects as go
 
+from core.evaluation import Point
 from core.models.cards import MODELS
 from core.statistics import wilson
-from dashboard import figures, palette
+from dashboard import figures, palette, results
 from dashboard.frequency.figures import Line, coloured, error_map, grid, over_rings, tile
 from dashboard.i18n import attack_title, network_title, number, t
 
+KNOWN = 40  # the quality of JPEG in the shipped curves of an attacker who knows it
 Shown = tuple[list[go.Figure | str], dict[str, str]]  # charts (HTML where a string), and a statement's numbers
 
 
@@ -94,7 +96,7 @@ def first_error(found: dict) -> Shown:
 
 
 def qualities(found: dict) -> Shown:
-    """Accuracy over eps and JPEG quality, a map for each network."""
+    """Accuracy over eps and JPEG quality, a map for each network, and beside it the two attackers at one quality."""
     shown, numbers, names = [], {}, [str(quality) for quality in found["qualities"]]
     for each in found["networks"]:
         per_255 = MODELS[each["model"]].dataset == "cifar10"
@@ -103,13 +105,28 @@ def qualities(found: dict) -> Shown:
         values = np.concatenate([correct, [each["bare"]]]).T / n
         shown.append(figures.accuracy_map(values, [*names, t("defenses.none")], epsilons,
                                           f"{_model(each['model'])} (n = {n})", t("setting.quality"), "ε"))
-        middle = len(epsilons) // 2
+        middle, attackers = len(epsilons) // 2, _attackers(each["model"])
+        shown.append(figures.shares(
+            [_counts(t(key), palette.CURVES[k], [p.correct for p in points], [p.total for p in points])
+             for k, (key, points) in enumerate(attackers.items())], epsilons,
+            f"{_model(each['model'])}, JPEG {KNOWN}", "ε", t("curves.accuracy"), columns=1))
         best = int(correct[:, middle].argmax())
         numbers |= {f"{each['model']}_{key}": value for key, value in {
             "eps": epsilons[middle], "bare": _percent(each["bare"][middle] / n, 1), "best": names[best],
             "top": _percent(correct[best, middle] / n, 1), "clean": _percent(each["bare"][0] / n, 1),
-            "clean_best": _percent(correct[best, 0] / n, 1), "clean_low": _percent(correct[0, 0] / n, 1)}.items()}
+            "clean_best": _percent(correct[best, 0] / n, 1), "clean_low": _percent(correct[0, 0] / n, 1),
+            **{key.rpartition(".")[2]: _percent(points[middle].accuracy, 1) for key, points in attackers.items()}}.items()}
     return shown, numbers
+
+
+def _attackers(model: str) -> dict[str, list[Point]]:
+    """The shipped FGSM curves of a network without defense, with JPEG, and with JPEG against who knows it."""
+    mine = [each for each in results.shipped() if each["model"] == model and each["attack"] == "fgsm"]
+    behind = [each for each in mine if each.get("defense") == "jpeg" and each["defense_settings"]["quality"] == KNOWN]
+    wanted = {"live.noDefense": [each for each in mine if not each.get("defense")],
+              "curves.unaware": [each for each in behind if not each["attacker_knows_defense"]],
+              "curves.aware": [each for each in behind if each["attacker_knows_defense"]]}
+    return {key: each[0]["points"] for key, each in wanted.items()}
 
 
 def saliency(found: dict) -> Shown:

@@ -7,6 +7,7 @@ from dashboard import evidence, results
 from dashboard.i18n import t
 
 PAGE = "evidence"
+PER_ROW = {"qualities": 2, "saliency": 1}  # charts side by side; else all of a figure's
 
 
 def render() -> None:
@@ -29,13 +30,14 @@ def render() -> None:
 
 
 def _figures(name: str, shown: list) -> None:
-    """Side by side two by two, three error maps in one row; HTML over the whole width."""
+    """Charts in rows, HTML over the whole width."""
     charts = [each for each in shown if not isinstance(each, str)]
     for each in shown:
         if isinstance(each, str):
             st.html(each)
-    wide = name in ("qualities", "saliency") or len(charts) == 1
-    columns = st.columns(1 if wide else len(charts))
+    per_row = PER_ROW.get(name, len(charts))
     for k, figure in enumerate(charts):
-        columns[k % len(columns)].plotly_chart(figure, config={"displayModeBar": False}, key=f"{PAGE}.{name}.{k}",
+        if k % per_row == 0:
+            columns = st.columns(per_row)
+        columns[k % per_row].plotly_chart(figure, config={"displayModeBar": False}, key=f"{PAGE}.{name}.{k}",
                                                alt=t("evidence.alt"))
