@@ -100,15 +100,9 @@ def epsilon_path(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, epsilon
 
 
 def _walk(model, attack, x, y, target, seed, on_step=None):
-    """The function epsilons -> images [E, C, H, W] of one image; an attack without eps is made once for all. `on_step`
-    is called on the way where there is but one eps, or none."""
-    def bounded(epsilons):
-        if len(epsilons) == 1 and on_step:
-            return replace(attack, eps=epsilons[0])(model, x, y, target=target, seed=seed, on_step=on_step).adversarial
-        return attack.path(model, x, y, epsilons, target=target, seed=seed)[:, 0]
-
+    """The function epsilons -> images [E, C, H, W] of one image; an attack without eps is made once for all."""
     if attack.bounded:
-        return bounded
+        return lambda epsilons: attack.path(model, x, y, epsilons, target=target, seed=seed, on_step=on_step)[:, 0]
     delta = attack(model, x, y, target=target, seed=seed, on_step=on_step).adversarial - x
     return lambda strengths: along(x, delta, strengths)[:, 0]
 

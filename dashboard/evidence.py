@@ -19,6 +19,11 @@ def _model(name: str) -> str:
     return network_title(MODELS[name])
 
 
+def _key(model: str, attack: str = "") -> str:
+    """What a statement's numbers begin with: the model, and the first word of the attack's title."""
+    return "_".join([model, *attack.partition("-")[0].split()[:1]]).replace("-", "_").lower()
+
+
 def _percent(value: float, digits: int = 0) -> str:
     return f"{number(100 * value, digits)} %"
 
@@ -35,7 +40,7 @@ def transfer(found: dict) -> Shown:
         curve, name = np.array(first["radial"])[1:], _model(each["model"])
         lines.append(Line(name, k, _decibels(curve, np.sqrt((curve ** 2).mean()))))
         changes.append(figures.Share(name, palette.CURVES[k], "solid", [q["change_db"] for q in first["jpeg"]], [], []))
-        key = each["model"].replace("-", "_")
+        key = _key(each["model"])
         at = {q["quality"]: q for q in first["jpeg"]}
         numbers |= {f"{key}_tilt": number(first["tilt_db"], 1), f"{key}_10": number(at[10]["change_db"], 1),
                     f"{key}_16": number(at[16]["change_db"], 1), f"{key}_erased_1": _percent(at[1]["erased"]),
@@ -63,11 +68,11 @@ def curves(found: dict) -> Shown:
         shown.append(figures.shares(lines, epsilons, title, "ε", t("curves.accuracy"),
                                     columns=2 if len(attacks) < 3 else 1))  # three charts in a row are narrow
         for each in mine:
-            key = f"{each['model']}_{attack.partition('-')[0].split()[0].lower()}".replace("-", "_")
+            key = _key(each["model"], attack)
             numbers |= {f"{key}_{round(100 * eps)}": _percent(right / n, 1)
                         for eps, right in zip(found["epsilons"], each["correct"])}
     for model, each in found.get("certainty", {}).items():
-        key = model.replace("-", "_")
+        key = _key(model)
         numbers |= {f"{key}_saturated": _percent(each["saturated"] / found["n"]), f"{key}_margin": number(each["margin"], 1)}
     return shown, numbers
 
@@ -88,7 +93,7 @@ def first_error(found: dict) -> Shown:
             fooled = (each["wrong"] + np.cumsum([0, *each["counts"]])).tolist()
             lines.append(_counts(f"{_model(each['model'])} (n = {each['n']})", palette.CURVES[k], fooled,
                                  [each["n"]] * len(fooled)))
-            key = f"{each['model']}_{'fgsm' if attack == 'FGSM' else 'pgd'}".replace("-", "_")
+            key = _key(each["model"], attack)
             numbers[key] = number(each["median"], 3) if each["median"] else "> " + number(0.5, 1)
         shown.append(figures.shares(lines, [number(edge, 2) for edge in edges], attack_title(attack), "ε",
                                     t("minimal.fooled"), every=10))
@@ -139,7 +144,7 @@ def saliency(found: dict) -> Shown:
             series[part].append(each[part]["kept_rank"])
         both = [each[part] for part in ("flipped", "held") if each[part]["n"]]
         series["noise"].append(max((part["noise_rank"] for part in both), key=lambda mean: mean["n"]))
-        key = f"{each['model']}_{each['attack'].split()[0]}".lower().replace("-", "_")
+        key = _key(each["model"], each["attack"])
         numbers |= {f"{key}_{part}": number(each[part]["kept_rank"]["mean"], 2) for part in ("flipped", "held")}
         numbers |= {f"{key}_{part}_n": str(each[part]["n"]) for part in ("flipped", "held")}
         numbers[f"{key}_noise"] = number(series["noise"][-1]["mean"], 2)
@@ -158,7 +163,7 @@ def fourier(found: dict) -> Shown:
         ends = np.array([[wilson(round(value * n), n) for value in row] for row in error])
         shown.append(error_map(error, ends, top, [], _model(each["model"]), t("frequency.across"), t("frequency.down"),
                                t("frequency.error")).update_layout(height=450))  # three in a row are narrow
-        key = each["model"].replace("-", "_")
+        key = _key(each["model"])
         numbers |= {f"{key}_most": _percent(error.max()), f"{key}_mean": _percent(error.mean(), 1),
                     f"{key}_clean": _percent(each["clean"], 1)}
     return shown, numbers

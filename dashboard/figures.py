@@ -28,16 +28,16 @@ class Curve:
     points: Sequence[Point]
 
 
-def layout(figure: go.Figure, title: str, height: int, bottom: int, *, left: int = 70, right: int = 10,
-           stacked: bool = False, columns: int = 0, **more) -> None:
-    """What all charts have: sizes, margins in px, the legend below, one name under the other or in so many columns. A
-    title is broken where a phone's width ends; Plotly would cut it off."""
+def layout(figure: go.Figure, title: str, height: int, bottom: int, *, left: int = 70, right: int = 10, columns: int = 0,
+           **more) -> None:
+    """What all charts have: sizes, margins in px, the legend below in so many columns (0: as many as fit). A title is
+    broken where a phone's width ends; Plotly would cut it off."""
     lines = textwrap.wrap(title, LETTERS)
-    wide = {"entrywidthmode": "fraction", "entrywidth": 0.98 / columns} if columns else {}
+    wide = {"entrywidthmode": "fraction", "entrywidth": 0.98 / columns} if columns > 1 else {}
     figure.update_layout(
         title="<br>".join(lines), height=height, font_size=FONT,
         margin={"l": left, "r": right, "t": 26 + 22 * max(1, len(lines)), "b": bottom},
-        legend={"orientation": "v" if stacked else "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
+        legend={"orientation": "v" if columns == 1 else "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0,
                 "font_size": FONT - 2, **wide}, **more)
 
 
@@ -61,7 +61,7 @@ def accuracy(curves: Sequence[Curve], title: str, x_title: str, y_title: str, pe
             hovertemplate="%{y:.1%} (%{customdata[2]:.1%} – %{customdata[3]:.1%})<br>"
                           "%{customdata[0]} / %{customdata[1]}")
     names = 24 * len(curves)  # a line each under the plot, which keeps its own height however many there are
-    layout(figure, title, 420 + names, 72 + names, hovermode="x", stacked=True)
+    layout(figure, title, 420 + names, 72 + names, hovermode="x", columns=1)
     figure.update_xaxes(title=x_title, rangemode="tozero", tickfont_size=FONT - 1)
     figure.update_yaxes(title=y_title, range=[0, 1.02], tickformat=".0%", tickfont_size=FONT - 1)
     return figure
@@ -184,7 +184,7 @@ def distances(series: Sequence[Distances], top: float, per_255: bool, title: str
                            showlegend=False, legendgroup=each.name, hovertemplate="%{x:.3f}: %{y:.1%}<extra></extra>",
                            row=2, col=1)
     names = 24 * len(series)
-    layout(figure, title, 560 + names, 72 + names, barmode="overlay", stacked=True)
+    layout(figure, title, 560 + names, 72 + names, barmode="overlay", columns=1)
     figure.update_xaxes(range=[0, top * unit], tickfont_size=FONT - 1)
     figure.update_xaxes(title=x_title, row=2, col=1)
     figure.update_yaxes(title=y_images, row=1, col=1)

@@ -72,7 +72,7 @@ class Attack(ABC):
 
     @abstractmethod
     def path(self, model: nn.Module, x: Tensor, y: Tensor, epsilons: Sequence[float], *,
-             target: Tensor | None = None, seed: int = 0) -> Tensor:
+             target: Tensor | None = None, seed: int = 0, on_step: Callable[[int], None] | None = None) -> Tensor:
         """The images for every position of a slider: [E, N, C, H, W]."""
 
 
@@ -103,16 +103,16 @@ class Bounded(Attack):
         adversarial = self.perturb(model, x, y, eps, target=target, generator=generator, on_step=on_step, early=early)
         return self._confine(x, adversarial, eps), None
 
-    def path(self, model, x, y, epsilons, *, target=None, seed=0):
+    def path(self, model, x, y, epsilons, *, target=None, seed=0, on_step=None):
         """The attack at every eps of `epsilons`. Randomness is drawn once an image and scaled with eps, so that
         neighbouring values of eps differ by eps alone."""
         _validate(x, y, target)
         if not len(epsilons):
             return x.new_empty(0, *x.shape)
         checked = [replace(self, eps=float(eps)).eps for eps in epsilons]
-        return torch.stack(self._path(model, x, y, checked, target, seed))
+        return torch.stack(self._path(model, x, y, checked, target, seed, on_step))
 
-    def _path(self, model, x, y, epsilons: list[float], target, seed: int) -> list[Tensor]:
+    def _path(self, model, x, y, epsilons: list[float], target, seed: int, on_step) -> list[Tensor]:
         """All epsilons side by side in one batch, in slices of at most BATCH images."""
         many = max(1, BATCH // max(1, len(x)))
         result = []
@@ -122,7 +122,7 @@ class Bounded(Attack):
             eps = torch.tensor(some, device=x.device).repeat_interleave(len(x))
             adversarial = self.perturb(model, wide, y.repeat(len(some)), eps,
                                        target=None if target is None else target.repeat(len(some)),
-                                       generator=_Repeating(seed, len(some)))
+                                       generator=_Repeating(seed, len(some)), on_step=on_step)
             result += self._confine(wide, adversarial, eps).view(len(some), *x.shape).unbind()
         return result
 
@@ -148,10 +148,10 @@ class Smallest(Attack):
             success = fooled(model(adversarial), y, target)
         return torch.where(per_image(success, x), adversarial, x), None
 
-    def path(self, model, x, y, epsilons, *, target=None, seed=0):
+    def path(self, model, x, y, epsilons, *, target=None, seed=0, on_step=None):
         """The perturbation that was found at each strength of `epsilons`: clamp(x + strength * delta), 1 is delta
         itself."""
-        return along(x, self(model, x, y, target=target, seed=seed).adversarial - x, epsilons)
+        return along(x, self(model, x, y, target=target, seed=seed, on_step=on_step).adversarial - x, epsilons)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class OneStep(Bounded):
         return (x + per_image(eps, x) * direction).clamp(0, 1)
 
     @final
-    def _path(self, model, x, y, epsilons, target, seed):
+    def _path(self, model, x, y, epsilons, target, seed, on_step):
         direction, _ = self.direction(model, x, y, target, torch.Generator().manual_seed(seed))
         return [(x + eps * direction).clamp(0, 1) for eps in epsilons]
 

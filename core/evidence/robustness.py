@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 
 from core.attacks import APGDT, FGSM, PGD
-from core.attacks.base import Attack
+from core.attacks.base import Attack, margin
 from core.data import DataSet, load
 from core.defense_grid import defense_grid
 from core.defenses import JPEG
@@ -22,14 +22,14 @@ QUALITIES = (2, 5, 10, 20, 30, 40, 50, 60, 75, 90, 100)
 
 def layers(directory: Path) -> dict:
     """Accuracy over eps for LeNet-5 with more and more layers of 256 units."""
-    return _curves(EXTRA, ((FGSM(), None), (PGD(), None)), directory)
+    return _curves(EXTRA, ((FGSM(), None), (PGD(), None)), load("mnist", "test", directory))
 
 
 def lengths(directory: Path) -> dict:
     """Accuracy over eps for LeNet-5 after 5 to 200 epochs of the same training, under attacks along the gradient of the
     cross-entropy and under one along the logits'; and for how many digits the former is cut off by rounding."""
-    found = _curves(EPOCHS, ((FGSM(), None), (PGD(), None), (APGDT(), 1000)), directory)
     test = load("mnist", "test", directory)
+    found = _curves(EPOCHS, ((FGSM(), None), (PGD(), None), (APGDT(), 1000)), test)
     return {**found, "certainty": {name: _certainty(name, test) for name in EPOCHS}}
 
 
@@ -45,19 +45,18 @@ def _certainty(name: str, test: DataSet) -> dict:
         x, y = (part.to(device) for part in test.batch(slice(start, start + 1000)))
         with torch.no_grad():
             logits = model(x)
-        own = y[:, None]
-        saturated += int((logits.softmax(dim=1).gather(1, own) == 1).sum())
-        margins.append((logits.gather(1, own) - logits.scatter(1, own, -torch.inf).amax(dim=1, keepdim=True)).cpu())
+        saturated += int((logits.softmax(dim=1).gather(1, y[:, None]) == 1).sum())
+        margins.append(margin(logits, y, None).cpu())
     return {"saturated": saturated, "margin": round(float(torch.cat(margins).median()), 2)}
 
 
-def _curves(names: tuple[str, ...], attacks: tuple[tuple[Attack, int | None], ...], directory: Path) -> dict:
+def _curves(names: tuple[str, ...], attacks: tuple[tuple[Attack, int | None], ...], test: DataSet) -> dict:
     """A curve for each network and attack; the latter comes with how many images it sees (None: all)."""
-    test, epsilons = load("mnist", "test", directory), scale_for((1, 28, 28), "linf").curve
-    found = []
+    epsilons, found = scale_for(test.shape, "linf").curve, []
     for name in names:
+        model = loading.load(name, best_device())
         for attack, limit in attacks:
-            *_, points = accuracy_curve(loading.load(name, best_device()), attack, test, epsilons, limit=limit)
+            *_, points = accuracy_curve(model, attack, test, epsilons, limit=limit)
             found.append({"model": name, "attack": attack.title, "settings": values_of(attack), "n": points[0].total,
                           "correct": [point.correct for point in points]})
     return {"data": "mnist/test", "n": len(test), "epsilons": epsilons, "curves": found}

@@ -17,12 +17,12 @@ def check(cards: list[ModelCard], directory: Path, say: Callable[[str], None] = 
         test, sample = (load(card.dataset, split, directory).only(card.labels) for split in ("test", "sample"))
         found = [("clean", card.measured["accuracy"], measure.clean(model, test, device)),
                  ("sample", card.measured["sample_accuracy"], measure.clean(model, sample, device))]
-        if not card.measured["robust"]:
-            say(f"{card.name:20} has no robust accuracy on its card: python -m core.training {card.name} --measure")
+        if card.measured["robust"]:
+            found += [(f"{line['attack']} at {line['eps']:.4g}", line, again)
+                      for line, again in zip(card.measured["robust"], measure.robust(model, card, test), strict=True)]
+        else:
             wrong += 1
-            continue
-        found += [(f"{line['attack']} at {line['eps']:.4g}", line, again)
-                  for line, again in zip(card.measured["robust"], measure.robust(model, card, test), strict=True)]
+            say(f"{card.name:20} has no robust accuracy on its card: python -m core.training {card.name} --measure")
         for what, line, again in found:
             right = line["low"] <= again["accuracy"] <= line["high"]
             wrong += not right

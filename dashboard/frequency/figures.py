@@ -38,7 +38,7 @@ def over_rings(lines: Sequence[Line], cycles: np.ndarray, title: str, x_title: s
         figure.add_scatter(x=cycles, y=line.values, name=line.name, mode="lines+markers", marker_size=5,
                            line={"color": colour, "width": 3, "dash": line.dash}, hovertemplate=shape)
     names = 24 * len(lines)
-    layout(figure, title, height + names, 72 + names, hovermode="x", stacked=True)
+    layout(figure, title, height + names, 72 + names, hovermode="x", columns=1)
     figure.update_xaxes(title=x_title, range=[-0.005, 0.505], tickfont_size=FONT - 1, hoverformat=".3f")
     figure.update_yaxes(title=y_title, tickfont_size=FONT - 1)
     if share:

@@ -1,5 +1,5 @@
 // The live panel: everything about one image at every epsilon arrives in one message; sliders redraw from it.
-// Layout of the message: uint32 length of the header, the header (JSON), then the arrays that it describes.
+// Layout of the message: dashboard/component/__init__.py.
 
 const panels = new WeakMap(); // mount point -> Panel; Streamlit calls the default export again for every message
 

@@ -145,7 +145,8 @@ def _draw(place, norm: str, dataset: DataSet, plans: list[Plan], done: dict) -> 
         place.info(t("curves.nothing"), icon=":material/show_chart:")
         return
     per_255 = scale_for(dataset.shape, norm).per_255
-    figure = figures.accuracy(curves, t("curves.chart"), controls.epsilon_axis(dataset.shape, norm), t("curves.accuracy"), per_255)
+    figure = figures.accuracy(curves, t("curves.chart"), controls.epsilon_axis(dataset.shape, norm), t("curves.accuracy"),
+                              per_255)
     place.plotly_chart(figure, config={"displayModeBar": False}, alt=t("curves.chart.alt"))
 
 

@@ -36,7 +36,8 @@ def _facts(dataset: DataSet) -> None:
     figure = figures.class_counts(counts, names, t("data.even" if even else "data.uneven", low=counts.min(),
                                                    high=counts.max()), t("data.class"), t("data.count"))
     st.plotly_chart(figure, config={"displayModeBar": False}, alt=t("data.count.alt"))
-    st.download_button(t("data.csv"), tables.as_csv(("class", "images"), zip(names, counts)), f"{dataset.name}-{dataset.split}-classes.csv", "text/csv",
+    st.download_button(t("data.csv"), tables.as_csv(("class", "images"), zip(names, counts)),
+                       f"{dataset.name}-{dataset.split}-classes.csv", "text/csv",
                        icon=":material/download:")
 
 

@@ -267,7 +267,8 @@ def _holds(dataset: DataSet, network: controls.Network, _) -> dict:
         tables.table([{t("curves.attacker"): t(f"curves.{name}") if name != "bare" else t("defenses.holds.none"),
                       "epsilon": round(p.epsilon, 6), t("curves.correct"): p.correct, "n": p.total,
                       t("curves.accuracy"): round(p.accuracy, 4), t("curves.low"): round(p.low, 4),
-                      t("curves.high"): round(p.high, 4)} for name, points in curves.items() for p in points], "epsilon-lab-defense-curves.csv")
+                      t("curves.high"): round(p.high, 4)} for name, points in curves.items() for p in points],
+                     "epsilon-lab-defense-curves.csv")
     else:
         chart.info(t("minimal.nothing"), icon=":material/play_arrow:")
     _checks(dataset, network, attack, defense, tuple(chosen), at)

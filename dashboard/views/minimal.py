@@ -117,5 +117,6 @@ def _table(dataset: DataSet, keys: dict, done: dict) -> None:
     st.dataframe(rows, hide_index=True)
     most = max(map(len, values.values()))
     each = ((k, *(float(v[k]) if k < len(v) else "" for v in values.values())) for k in range(most))
-    st.download_button(t("curves.csv"), tables.as_csv([t("control.index"), *values], each), f"epsilon-lab-minimal-{dataset.name}.csv", "text/csv",
+    st.download_button(t("curves.csv"), tables.as_csv([t("control.index"), *values], each),
+                       f"epsilon-lab-minimal-{dataset.name}.csv", "text/csv",
                        icon=":material/download:")

@@ -110,8 +110,12 @@ def test_without_an_attack_nothing_moves_and_nothing_overlaps(method):
     found, = overlaps(loading.load("lenet5"), FGSM(0.0), DIGITS, method, limit=10)
     assert not found.flipped.any() and found.noise_rank.isnan().all() and found.noise_top.isnan().all()
     torch.testing.assert_close(found.kept_rank, torch.ones(10))
-    # Where Grad-CAM has fewer pixels above 0 than places among the strongest, those at 0 tie for the rest.
-    assert found.kept_top.min() > (0.999 if method == "gradient" else 0.7) and found.kept_top.median() > 0.999
+    model, x = loading.load("lenet5"), DIGITS.batch(slice(0, 10))[0]
+    same = METHODS[method](model, x, model(x).argmax(dim=1)).magnitude
+    torch.testing.assert_close(found.kept_top, top_intersection(same, same))
+    # Below 1 only where Grad-CAM has fewer pixels above 0 than there are places: those at 0 tie for the rest.
+    enough = (same > 0).flatten(1).sum(dim=1) >= places(28 * 28)
+    assert found.kept_top[enough].min() > 0.999 and enough.sum() >= 8 and (enough.all() or method == "grad-cam")
 
 
 def test_means_are_normal_intervals_without_nan():

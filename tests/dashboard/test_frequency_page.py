@@ -1,8 +1,6 @@
 """The Frequency lab through AppTest: every section with every network, link and data set, its numbers against core."""
 import csv
 import io
-import json
-import struct
 
 import numpy as np
 import pytest
@@ -21,17 +19,12 @@ from core.models import loading
 from core.models.cards import MODELS
 from dashboard.frequency import gains
 from dashboard.i18n import LANGUAGES, catalogue
+from driver import decode
 
 PAGE = "frequency"
 SMALL = {"n": 4, "images": 4}  # what is checked does not depend on these
 QUALITIES = (1, 7, 95)  # of those that the page measures; a dozen take a while
 SCRIPT = "from dashboard import shell\nshell.run({'': {'frequency': None}})\n"
-
-
-@pytest.fixture(autouse=True)
-def directory(tmp_path, monkeypatch):
-    """A data directory of this test's own: only the bundled samples exist."""
-    monkeypatch.setenv("EPSILON_LAB_DATA", str(tmp_path))
 
 
 @pytest.fixture
@@ -86,11 +79,7 @@ def words(key, **values):
 
 def panel(app, kind="plain"):
     """The message of the live transfer function: header, maps [Q, H, W], curves [Q, K, R]."""
-    message = app.get_by_key(f"{PAGE}.bode.{kind}").proto.bytes
-    size, = struct.unpack_from("<I", message)
-    header = json.loads(message[4:4 + size], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    arrays = {name: np.frombuffer(message, np.float32, place["count"], header["base"] + place["offset"])
-              for name, place in header["arrays"].items() if place["kind"] == "f32"}
+    header, arrays = decode(app.get_by_key(f"{PAGE}.bode.{kind}").proto.bytes)
     shape = (-1, header["height"], header["width"])
     curves = arrays["curves"].reshape(-1, len(header["names"]), len(header["cycles"]))
     return header, arrays["maps"].reshape(shape), curves

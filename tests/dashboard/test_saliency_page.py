@@ -17,14 +17,9 @@ from core.defenses import JPEG
 from core.models import loading
 from dashboard.i18n import LANGUAGES, catalogue, number
 from dashboard.views import saliency
+from driver import ran, words
 
 DIGITS = load("mnist", "sample", SAMPLES)
-
-
-@pytest.fixture(autouse=True)
-def directory(tmp_path, monkeypatch):
-    """A data directory of this test's own: only the bundled samples exist."""
-    monkeypatch.setenv("EPSILON_LAB_DATA", str(tmp_path))
 
 
 @pytest.fixture
@@ -50,19 +45,9 @@ def opened(query=None, **state):
     return ran(app)
 
 
-def ran(app):
-    app.run()
-    assert not app.exception, [(each.message, each.stack_trace) for each in app.exception]
-    return app
-
-
 def chosen(app, name, value):
     app.get_by_key(f"saliency.{name}").set_value(value)
     return ran(app)
-
-
-def words(key, **values):
-    return catalogue("en")[key].format(**values)
 
 
 def page(app):
