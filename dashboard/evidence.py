@@ -8,8 +8,9 @@ from core.evaluation import Point
 from core.models.cards import MODELS
 from core.statistics import wilson
 from dashboard import figures, palette, results
-from dashboard.frequency.figures import Line, coloured, error_map, grid, over_rings, tile
+from dashboard.frequency.figures import Line, coloured, error_map, over_rings, tile
 from dashboard.i18n import attack_title, network_title, number, t
+from dashboard.tiles import grid
 
 KNOWN = 40  # the quality of JPEG in the shipped curves of an attacker who knows it
 Shown = tuple[list[go.Figure | str], dict[str, str]]  # charts (HTML where a string), and a statement's numbers
@@ -179,9 +180,13 @@ def spectra(found: dict) -> Shown:
     lines = [Line(attack_title(each["attack"]), k, *(10 * np.log10(np.maximum(np.array(each[part]), 1e-12))
                                                      for part in ("radial", "low", "high")))
              for k, each in enumerate(found["attacks"])]
-    numbers = {each["attack"].split()[0].lower().replace("-", "_"): _percent(each["high_share"])
-               for each in found["attacks"]}
-    return [grid(cells, 4, 230), over_rings(lines, cycles, t("evidence.spectra.chart"), t("frequency.axis"),
+    numbers = {}
+    for each, one in zip(found["attacks"], maps):
+        key = each["attack"].split()[0].lower().replace("-", "_")
+        whole = each["radial"][0] * one.size  # power at frequency 0 of noises of norm 1, whose power sums up to 1 / HW
+        numbers |= {f"{key}_fast": _percent(each["high_share"]), f"{key}_zero": _percent(whole),
+                    f"{key}_l2": number(each["l2"], 2)}
+    return [grid(cells, 150, 230), over_rings(lines, cycles, t("evidence.spectra.chart"), t("frequency.axis"),
                                             t("frequency.power"))], numbers
 
 

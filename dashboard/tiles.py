@@ -178,9 +178,10 @@ def columns(sections: list[str]) -> str:
 
 
 def grid(cells: list[str], smallest: int, largest: int | None = None) -> str:
-    """As many columns as fit, each at least `smallest` pixels wide, and at most `largest` where that is given."""
-    most = f"{largest}px" if largest else "1fr"
-    return f'{STYLE}<div class="tiles" style="grid-template-columns: repeat(auto-fill, minmax({smallest}px, {most}))">' \
+    """As many columns as fit, each at least `smallest` pixels wide. Where `largest` is given, columns are that wide, and
+    narrower on a phone so that two fit."""
+    size = f"minmax({smallest}px, min({largest}px, 48%))" if largest else f"minmax({smallest}px, 1fr)"
+    return f'{STYLE}<div class="tiles" style="grid-template-columns: repeat(auto-fill, {size})">' \
            f'{"".join(cells)}</div>'
 
 

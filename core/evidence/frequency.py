@@ -28,8 +28,8 @@ def spectra(directory: Path) -> dict:
         *_, last = perturbation_spectra(model, attack, test, len(test))
         part = last.scaled
         found.append({"attack": attack.title, "settings": values_of(attack), "n": last.n, "unchanged": last.unchanged,
-                      "l2": round(last.l2, 4), "magnitude": rounded(part.magnitude), "radial": rounded(part.radial, 7),
-                      "low": rounded(part.low, 7), "high": rounded(part.high, 7),
+                      "l2": round(last.l2, 4), "magnitude": rounded(part.magnitude), "radial": rounded(part.radial, 9),
+                      "low": rounded(part.low, 9), "high": rounded(part.high, 9),
                       "high_share": round(part.high_share, 4), "high_error": round(part.high_error, 4)})
     return {"data": "mnist/test", "model": name, "radii": rounded(ring_radii(28, 28)), "attacks": found}
 
