@@ -19,7 +19,7 @@ from dashboard.frequency import figures
 from dashboard.frequency.gratings import amplitude_menu
 from dashboard.i18n import attack_title, number, t
 
-FIRST = {28: ("lenet5", "lenet5-pgd"), 32: ("resnet20", "convnet3-pgd")}
+FIRST = {28: ("lenet5", "lenet5-pgd"), 32: ("convnet3", "convnet3-fgsm")}
 ENERGIES = ("none", "fgsm", "pgd")
 ENERGY_IMAGES = 50
 FAST = 200_000  # parameters of a digit network that is computed unasked
@@ -171,7 +171,7 @@ def _sentence(name: str, found: Sensitivity) -> str:
     holds = float(rates[worst]) <= wilson(round(found.clean * found.n), found.n)[1]
     return t("frequency.fourier.holds" if holds else "frequency.fourier.headline", name=name,
              worst=number(100 * float(rates[worst]), 0), cycles=number(worst / side, 2),
-             clean=number(100 * found.clean, 0))
+             clean=number(100 * found.clean, 0), n=str(found.n))
 
 
 def _download(page: str, dataset: DataSet, networks: list, keys: list, done: dict) -> None:

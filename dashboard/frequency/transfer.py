@@ -13,7 +13,7 @@ from dashboard.frequency.gains import MEAN
 from dashboard.frequency.gratings import amplitude_menu
 from dashboard.i18n import class_name, number, t
 
-FIRST = {28: ("lenet5", "lenet5-pgd"), 32: ("resnet20", "convnet3")}
+FIRST = {28: ("lenet5", "lenet5-pgd"), 32: ("convnet3", "convnet3-fgsm")}
 BACKGROUNDS = ("grey", "images")
 IMAGES = 4  # of the data set, as backgrounds
 INPUT = "first"  # in a menu of layers; None would give the menu a button to clear it

@@ -227,7 +227,7 @@ def test_another_data_set_brings_its_own_networks_and_norm():
     chosen(app, "pair", ["logistic37"])
     chosen(app, "images", 1)
     chosen(chosen(app, "section", "transfer"), "data", "cifar10/sample")
-    assert app.session_state[f"{PAGE}.models"] == ["resnet20", "convnet3"]
+    assert app.session_state[f"{PAGE}.models"] == ["convnet3", "convnet3-fgsm"]
     assert f"{PAGE}.norm" not in app.session_state  # photos start at their own
 
 
