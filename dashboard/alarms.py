@@ -12,6 +12,8 @@ STYLE = """<style>
 .alarms section.fired { border-left-color: #e8551f; background: rgba(232, 85, 31, 0.13); }
 .alarms h4 { margin: 0; padding: 0 0 4px; font-size: 16px; font-weight: 650; }
 .alarms p { margin: 0; line-height: 21px; opacity: 0.85; }
+.alarms.one { grid-template-columns: minmax(0, 720px); }
+.alarms.one section { min-height: 0; }
 </style>"""
 
 
@@ -22,11 +24,19 @@ def words(finding: Finding) -> str:
     return t(f"alarm.{finding.name}.{'fired' if finding.fired else 'ok'}", **values)
 
 
+def card(title: str, text: str) -> str:
+    """One alarm that went off, as HTML."""
+    return f'{STYLE}<div class="alarms one">{_section("fired", "⚠", title, text)}</div>'
+
+
 def cards(findings: list[Finding], expected: int, subject: str = "") -> str:
     """A card for each finding, headed by whom it is about, and the room of those still to come."""
-    head = f"{html.escape(subject)}: " if subject else ""
-    sections = [f'<section class="{"fired" if each.fired else "ok"}"><h4>{"⚠" if each.fired else "✓"} '
-                f'{head}{html.escape(t(f"alarm.{each.name}"))}</h4><p>{html.escape(words(each))}</p></section>'
+    head = f"{subject}: " if subject else ""
+    sections = [_section(*(("fired", "⚠") if each.fired else ("ok", "✓")), head + t(f"alarm.{each.name}"), words(each))
                 for each in findings]
     sections += ["<section><p>…</p></section>"] * (expected - len(findings))
     return f'{STYLE}<div class="alarms">{"".join(sections)}</div>'
+
+
+def _section(kind: str, sign: str, title: str, text: str) -> str:
+    return f'<section class="{kind}"><h4>{sign} {html.escape(title)}</h4><p>{html.escape(text)}</p></section>'

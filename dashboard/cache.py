@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from core import data, evaluation
-from core.analysis import grad_cam, spectrum, transfer_function
+from core.analysis import checks, grad_cam, spectrum, transfer_function
 from core.analysis.saliency import METHODS, Maps
 from core.attacks import ATTACKS, AttackResult
 from core.attacks.one_pixel import one_pixel_map
@@ -44,6 +44,14 @@ def path(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target:
     y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
     goal = None if target is None else torch.tensor([target], device=x.device)
     return evaluation.epsilon_path(_model, built, x, y, epsilons, target=goal, refine=10 if len(epsilons) > 2 else 1)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def stuck(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target: int | None, _model: nn.Module) -> bool:
+    """Whether the gradient of the loss at one image is exactly zero."""
+    x = image(shape, pixels).to(device())
+    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    return bool(checks.stuck(_model, x, y, None if target is None else torch.tensor([target], device=x.device)))
 
 
 @st.cache_data(max_entries=400, show_spinner=False)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.attacks import FGM, FGSM, PGD, PGDL2, Attack, Noise, NoiseL2, Square, SquareL2
 from core.attacks.base import gradient_and_logits
@@ -35,6 +35,11 @@ def zero_gradients(zero: int, total: int) -> Finding:
     """`zero` of `total` images have a loss gradient that is exactly 0 everywhere: an attack cannot start there."""
     low, _ = wilson(zero, total)
     return Finding("zero_gradients", low > TRACE, {"zero": zero, "total": total})
+
+
+def stuck(model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
+    """At which of the images [N, C, H, W] the loss has a gradient of exactly 0 everywhere: bool [N]."""
+    return gradient_and_logits(model, x, y, target)[0].flatten(1).abs().amax(dim=1) == 0
 
 
 def clean_differs(clean: int, at_zero: int, total: int) -> Finding:
@@ -115,7 +120,7 @@ def examine(model: nn.Module, dataset: DataSet, eps: float, *, norm: str = "linf
     x, y = (part.to(device) for part in dataset.batch(slice(0, limit)))
     judged = model if defense is None else defense.defend(model)
     ways = [model] if defense is None else attackers(defense, model)
-    zero = torch.stack([gradient_and_logits(seen, x, y, None)[0].flatten(1).abs().amax(dim=1) == 0 for seen in ways])
+    zero = torch.stack([stuck(seen, x, y) for seen in ways])
     yield zero_gradients(int(zero.all(dim=0).sum()), len(y))
     unmoved = one(eps=0.0)(ways[0], x, y, seed=seed).adversarial
     with torch.no_grad():

@@ -10,7 +10,8 @@ from core.epsilons import slider_for
 from core.evaluation import require_fit
 from core.models.cards import MODELS
 from core.settings import settings_of
-from dashboard import cache, controls, link, live
+from dashboard import alarms, cache, controls, link, live
+from dashboard.i18n import t
 from dashboard.scrubber import scrubber
 
 PAGE = "explore"
@@ -83,6 +84,8 @@ def _live(subject: controls.Subject, network: controls.Network, attack: controls
     shield = _shield(key, path, at, partial, later, network, defense, strength, built) if defense else None
     scrubber(live.message(key, path, built, subject.shape, subject.classes, subject.label, target, at, shield),
              key=f"{PAGE}.panel")
+    if not built.black_box and cache.stuck(*key[:5], _model=network.module):
+        st.html(alarms.card(t("alarm.zero_gradients"), t("alarm.zero_gradients.here")))
     _write_link(subject, network, attack, target, defense, epsilons[at], strength)
     if partial or (defense and later):
         shown.add(key if partial else with_known)

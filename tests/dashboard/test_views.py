@@ -3,6 +3,7 @@
 Widgets are found by their keys, words by their catalogue keys, and the panel's numbers are computed anew with core.
 """
 import csv
+import html
 import io
 import json
 import pickle
@@ -517,6 +518,20 @@ def test_an_own_checkpoint_is_selected_and_computed_with():
     chosen(app, "explore.data", "cifar10/sample")  # it reads digits only
     assert app.session_state["explore.model"] in MODELS
     check(app)
+
+
+def test_an_image_at_which_the_gradient_is_zero_is_said():
+    """A network so sure of itself that its softmax is exactly 1."""
+    sure = altered("tutorial-cnn")
+    sure |= {name: 1e5 * weights for name, weights in sure.items() if name.startswith("fc2")}
+    app = opened()
+    silent = [each.proto.body for each in app.get("html")]
+    app = give(app, "sure.safetensors", safetensors.torch.save(sure))
+    assert not app.error and not any(words("alarm.zero_gradients.here") in body for body in silent)
+    told = [words("alarm.zero_gradients.here") in html.unescape(each.proto.body) for each in app.get("html")]
+    assert sum(told) == 1
+    chosen(app, "explore.attack", "noise")  # follows no gradient
+    assert not any("alarms" in each.proto.body for each in app.get("html"))
 
 
 def test_bad_checkpoints_are_one_sentence_that_names_them(tmp_path):
