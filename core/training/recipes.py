@@ -96,7 +96,7 @@ RECIPES = {
     "convnet3": _PHOTOS,
     "convnet3-fgsm": replace(_ROBUST, method="noisy", base="convnet3"),
     "convnet3-pgd": pgd(replace(_ROBUST, epochs=8, learning_rate=0.04, ramp=0.0), 8 / 255, 3, base="convnet3-fgsm"),
-    "convnet6-bn": Recipe(30, 128, 0.1, 5e-4, "crop-flip", pad=4),
+    "convnet6-bn": Recipe(24, 128, 0.1, 5e-4, "crop-flip", pad=4),
     "resnet20": Recipe(75, 128, 0.15, 5e-4, "crop-flip", pad=4),
     "resnet14": Recipe(10, 128, 0.2, 5e-4, "crop-flip", pad=4),
     "resnet14-fgsm": replace(_ROBUST, epochs=16, learning_rate=0.1, weight_decay=3e-4, pad=2, clip=0.0, ramp=0.1,
