@@ -151,7 +151,10 @@ def _upload(page: str, dataset: DataSet) -> None:
 def model_menu(page: str, dataset: DataSet) -> Network | None:
     """The networks that read this data set's images, the user's own checkpoints among them."""
     left, right = st.columns([11, 9], vertical_alignment="bottom")
-    name = left.selectbox(t("control.model"), model_names(dataset), format_func=model_title, key=f"{page}.model",
+    names = model_names(dataset)
+    if st.session_state.get(f"{page}.model") not in names:
+        st.session_state[f"{page}.model"] = names[0]
+    name = left.selectbox(t("control.model"), own_first(names), format_func=model_title, key=f"{page}.model",
                           persist_state="session")
     with right.popover(t("control.own"), icon=":material/upload_file:", width="stretch"):
         _own_checkpoint(page, dataset)
@@ -168,6 +171,12 @@ def model_names(dataset: DataSet) -> list[str]:
     return [*(n for n, card in MODELS.items() if card.shape == dataset.shape and card.weights.is_file()
               and (not card.labels or np.isin(dataset.labels, card.labels).all())),
             *(n for n, own in own_networks().items() if MODELS[own["architecture"]].shape == dataset.shape)]
+
+
+def own_first(names: list[str]) -> list[str]:
+    """The same networks as a menu lists them: the user's own on top, the latest first. Browsers draw but the first few
+    of a long menu."""
+    return [*(name for name in reversed(names) if name not in MODELS), *(name for name in names if name in MODELS)]
 
 
 def network(name: str) -> Network | None:

@@ -62,8 +62,8 @@ def _networks(page: str, names: list[str], first: tuple) -> list[str]:
     key = f"{page}.pair"
     kept = [name for name in st.session_state.get(key, first) if name in names]
     st.session_state[key] = kept[:2] if kept or key in st.session_state else names[:1]
-    return st.multiselect(t("control.models"), names, format_func=controls.model_title, key=key, max_selections=2,
-                          persist_state="session")
+    return st.multiselect(t("control.models"), controls.own_first(names), format_func=controls.model_title, key=key,
+                          max_selections=2, persist_state="session")
 
 
 def _section(page: str, dataset: DataSet, networks: list, n: int, norm: float, energy: str,

@@ -51,8 +51,8 @@ def _networks(page: str, names: list[str], first: tuple) -> list[str]:
     key = f"{page}.models"
     kept = [name for name in st.session_state.get(key, first) if name in names]
     st.session_state[key] = kept[:4] if kept or key in st.session_state else names[:1]
-    return st.multiselect(t("control.models"), names, format_func=controls.model_title, key=key, max_selections=4,
-                          persist_state="session", help=t("frequency.models.help"))
+    return st.multiselect(t("control.models"), controls.own_first(names), format_func=controls.model_title, key=key,
+                          max_selections=4, persist_state="session", help=t("frequency.models.help"))
 
 
 def _layers(network: controls.Network, dataset: DataSet) -> list[str]:

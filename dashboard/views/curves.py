@@ -90,8 +90,8 @@ def render() -> None:
 def _plans(dataset: DataSet) -> tuple[list[Plan], dict[str, tuple[float, ...]], int]:
     """What the sidebar asks for: curves, epsilons of each norm, and how many images."""
     names = controls.model_names(dataset)
-    models = st.multiselect(t("control.models"), names, names[:2], format_func=controls.model_title,
-                            key=f"{PAGE}.models", persist_state="session")
+    models = st.multiselect(t("control.models"), controls.own_first(names), names[:2],
+                            format_func=controls.model_title, key=f"{PAGE}.models", persist_state="session")
     st.session_state.setdefault(f"{PAGE}.attacks", ["fgsm", "pgd", "noise"])
     attacks = st.multiselect(t("control.attacks"), list(ATTACKS), format_func=lambda n: attack_title(ATTACKS[n].title),
                              key=f"{PAGE}.attacks", persist_state="session")

@@ -505,6 +505,7 @@ def test_an_own_checkpoint_is_selected_and_computed_with():
     content = safetensors.torch.save(altered("tutorial-cnn"))
     app = give(opened(), "my network.safetensors", content)
     assert not app.error and app.session_state["explore.model"] == "my network.safetensors"
+    assert app.selectbox(key="explore.model").options[:2] == ["my network.safetensors", "Tutorial CNN"]  # own on top
     header, arrays = panel(app)
     model = loading.load("tutorial-cnn", checkpoint=content)
     x, y = load("mnist", "sample", SAMPLES).one(app.session_state["explore.index"])
