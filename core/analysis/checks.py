@@ -1,8 +1,9 @@
 """Signs that a robust accuracy is not to be believed: alarms after Carlini et al. 2019, "On evaluating adversarial
 robustness" (https://arxiv.org/abs/1902.06705), and Athalye et al. 2018 (https://arxiv.org/abs/1802.00420)."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -100,6 +101,16 @@ def of_curves(curves: list[tuple[Attack, list[Point]]], clean: float | None = No
         if attack.bounded and max(points) >= (1.0 if attack.norm == "linf" else 28.0):
             note(never_zero(points[max(points)]))
     return [found[name] for name in CHECKS if name in found]
+
+
+def of_distances(found: list[tuple[Attack, np.ndarray]], epsilons: Sequence[float]) -> list[Finding]:
+    """`of_curves` for the smallest eps that fools each image (0: misread already, infinite: none did), [N] for each
+    attack: an image is right at every eps below."""
+    def at(eps: float, smallest: np.ndarray) -> Point:
+        right, n = int((smallest > eps).sum()), len(smallest)
+        return Point(eps, right, n, right / n, *wilson(right, n))
+
+    return of_curves([(attack, [at(eps, smallest) for eps in epsilons]) for attack, smallest in found])
 
 
 def _gap(finding: Finding) -> float:

@@ -5,12 +5,13 @@ import numpy as np
 import streamlit as st
 import torch
 
+from core.analysis.checks import of_distances
 from core.attacks import ATTACKS
 from core.data import DataSet
 from core.epsilons import scale_for
 from core.evaluation import minimal_epsilons, require_fit
 from core.models.cards import MODELS
-from dashboard import controls, figures, link, tables
+from dashboard import alarms, controls, figures, link, tables
 from dashboard.i18n import attack_title, number, t
 
 PAGE = "minimal"
@@ -53,6 +54,7 @@ def render() -> None:
     if start or fresh:
         _compute(dataset, network, keys, n, done, status, places)
     _draw(dataset, keys, done, places, "last")
+    _alarms(dataset, keys, done, network.title)
     _table(dataset, keys, done)
     link.write({"data": st.session_state[f"{PAGE}.data"], "model": st.session_state[f"{PAGE}.model"], "n": n,
                 "attacks": ",".join(names) or None})
@@ -97,6 +99,16 @@ def _draw(dataset: DataSet, keys: dict, done: dict, places: dict, turn: str) -> 
         place.plotly_chart(figures.distances(series, scale.path[-1], scale.per_255, t("minimal.chart"), axis,
                                              t("minimal.images"), t("minimal.fooled")),
                            config={"displayModeBar": False}, alt=t("minimal.alt"), key=f"{PAGE}.chart.{norm}.{turn}")
+
+
+def _alarms(dataset: DataSet, keys: dict, done: dict, title: str) -> None:
+    """What the attacks of each norm say together about whether they can be believed."""
+    for norm in dict.fromkeys(ATTACKS[name].norm for name in keys):
+        found = [(ATTACKS[name](**dict(key[3])), done[key]) for name, key in keys.items()
+                 if ATTACKS[name].norm == norm and key in done]
+        fired = [each for each in of_distances(found, scale_for(dataset.shape, norm).curve) if each.fired]
+        if fired:
+            st.html(alarms.cards(fired, len(fired), title))
 
 
 def _table(dataset: DataSet, keys: dict, done: dict) -> None:

@@ -1,4 +1,5 @@
 """Alarms: they go off on planted maskings and stay silent on the plain networks."""
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -137,3 +138,13 @@ def test_curves_that_say_nothing_together_are_not_judged():
 def test_the_message_has_its_numbers(lenet, sample):
     for finding in examine(lenet, sample, 0.1, limit=20):
         assert finding.values and all(isinstance(value, (int, float)) for value in finding.values.values())
+
+
+def test_distances_say_what_the_curves_made_of_them_say():
+    epsilons = (0.0, 0.1, 0.2)
+    one, many = np.full(100, 0.15), np.repeat([0.0, 0.05, 0.3, np.inf], (1, 19, 40, 40))
+    found, = checks.of_distances([(FGSM(), one), (PGD(), many)], epsilons)
+    assert found.name == "one_step_wins" and found.fired  # at 0.2 one step leaves none, many leave 80
+    assert (found.values["lower"], found.values["upper"], found.values["epsilon"]) == (0.0, 0.8, 0.2)
+    found, = checks.of_distances([(FGSM(), many), (PGD(), many)], epsilons)
+    assert not found.fired

@@ -694,6 +694,20 @@ def test_the_defense_adds_two_attackers(shipped):
         assert_rows(found, expected_points(**options), "live")
 
 
+def test_smallest_epsilons_that_contradict_each_other_raise_an_alarm(monkeypatch):
+    from dashboard.views import minimal
+
+    def planted(model, attack, dataset, top, *, tolerance, limit):
+        yield torch.full((limit,), {"FGSM": 0.02}.get(attack.title, 0.3))
+    silent = opened("minimal", minimal__n=40)
+    assert not [each for each in silent.get("html") if "alarms" in each.proto.body]
+    monkeypatch.setattr(minimal, "minimal_epsilons", planted)
+    app = opened("minimal", minimal__n=40)
+    cards = [each.proto.body for each in app.get("html") if "alarms" in each.proto.body]
+    assert len(cards) == 1 and words("alarm.one_step_wins") in cards[0]
+    assert words("alarm.gradient_free_wins") not in cards[0]
+
+
 def test_curves_that_contradict_each_other_raise_an_alarm(shipped, monkeypatch):
     from core.statistics import wilson
     from dashboard.views import curves
