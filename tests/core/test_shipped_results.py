@@ -35,3 +35,9 @@ def test_the_command_inside_remakes_the_file(name, data_dir, capsys):
         # 11 images of 10,000 between AVX-512 and AVX2.
         assert abs(old["correct"] - new["correct"]) <= 30 and old["epsilon"] == new["epsilon"]
     assert result == again
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+def test_the_networks_that_pages_start_with_have_shipped_curves(dataset):
+    first = [card.name for card in MODELS.values() if card.dataset == dataset and card.weights.is_file()][:2]
+    assert {result["model"] for result in map(json.loads, (path.read_text("utf-8") for path in FILES))} >= set(first)
