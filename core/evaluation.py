@@ -69,6 +69,11 @@ class Point:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, epsilon: float, correct: int, total: int) -> "Point":
+        """The share and its interval, from counts."""
+        return cls(epsilon, correct, total, correct / total, *wilson(correct, total))
+
 
 def epsilon_path(model: nn.Module, attack: Attack, x: Tensor, y: Tensor, epsilons: Sequence[float], *,
                  target: Tensor | None = None, seed: int = 0, refine: int = 10) -> EpsilonPath:
@@ -210,7 +215,7 @@ def accuracy_curve(model: nn.Module, attack: Attack, dataset: DataSet, epsilons:
         done = min(start + BATCH, total)
         for k, count in found:
             correct[k] += count
-        yield [Point(eps, right, done, right / done, *wilson(right, done)) for eps, right in zip(epsilons, correct)]
+        yield [Point.of(eps, right, done) for eps, right in zip(epsilons, correct)]
 
 
 def _seen(attack, model, defense, judged) -> list[nn.Module]:

@@ -39,19 +39,15 @@ def model(name: str, digest: str = "", mean: tuple = (), std: tuple = (), _conte
 def path(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target: int | None,
          attack: str, settings: tuple, epsilons: tuple, _model: nn.Module) -> evaluation.EpsilonPath:
     """The epsilon path of one image. `subject` names the model; `pixels` are the image's own few bytes."""
-    x = image(shape, pixels).to(device())
     built = ATTACKS[attack](**dict(settings))
-    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
-    goal = None if target is None else torch.tensor([target], device=x.device)
+    x, y, goal = _asked(shape, pixels, label, target, _model)
     return evaluation.epsilon_path(_model, built, x, y, epsilons, target=goal, refine=10 if len(epsilons) > 2 else 1)
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def stuck(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target: int | None, _model: nn.Module) -> bool:
     """Whether the gradient of the loss at one image is exactly zero."""
-    x = image(shape, pixels).to(device())
-    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
-    return bool(checks.stuck(_model, x, y, None if target is None else torch.tensor([target], device=x.device)))
+    return bool(checks.stuck(_model, *_asked(shape, pixels, label, target, _model)))
 
 
 @st.cache_data(max_entries=400, show_spinner=False)
@@ -70,9 +66,7 @@ def over_slider(subject: tuple, defense: str, settings: tuple, _model: nn.Module
 def known(subject: tuple, shape: tuple, pixels: bytes, label: int | None, target: int | None, attack: str,
           settings: tuple, epsilons: tuple, defense: str, defense_settings: tuple, _model: nn.Module) -> torch.Tensor:
     """What the defended network says of one image under an attacker who knows the defense: [E, K]."""
-    x = image(shape, pixels).to(device())
-    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
-    goal = None if target is None else torch.tensor([target], device=x.device)
+    x, y, goal = _asked(shape, pixels, label, target, _model)
     return evaluation.known(_model, DEFENSES[defense](**dict(defense_settings)), ATTACKS[attack](**dict(settings)), x, y,
                             epsilons, target=goal, on_step=_give_way)
 
@@ -105,8 +99,7 @@ class Found:
 def search(subject: tuple, shape: tuple, pixels: bytes, label: int | None, attack: str, settings: tuple,
            _model: nn.Module) -> Found:
     """One black-box search on one image."""
-    x = image(shape, pixels).to(device())
-    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    x, y, _ = _asked(shape, pixels, label, None, _model)
     built = ATTACKS[attack](**dict(settings))
     found = built.traced(_model, x, y) if built.bounded else built.search(
         _model, x, y, target=None, generator=torch.Generator().manual_seed(0))
@@ -140,8 +133,7 @@ def pixel_map(subject: tuple, shape: tuple, pixels: bytes, label: int | None, co
 def first_error(subject: tuple, shape: tuple, pixels: bytes, label: int | None, attack: str, settings: tuple, top: float,
                 _model: nn.Module) -> tuple[AttackResult, float | None]:
     """One image just fooled, and the eps that it took."""
-    x = image(shape, pixels).to(device())
-    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    x, y, _ = _asked(shape, pixels, label, None, _model)
     return evaluation.at_first_error(_model, ATTACKS[attack](**dict(settings)), x, y, top)
 
 
@@ -149,8 +141,7 @@ def first_error(subject: tuple, shape: tuple, pixels: bytes, label: int | None, 
 def towards_each(subject: tuple, shape: tuple, pixels: bytes, label: int | None, attack: str, settings: tuple,
                  classes: int, _model: nn.Module) -> AttackResult:
     """One image steered towards each class."""
-    x = image(shape, pixels).to(device())
-    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    x, y, _ = _asked(shape, pixels, label, None, _model)
     return evaluation.towards_each(_model, ATTACKS[attack](**dict(settings)), x, y, classes)
 
 
@@ -166,6 +157,14 @@ def image(shape: tuple, pixels: bytes) -> torch.Tensor:
     return from_uint8(np.frombuffer(pixels, np.uint8).reshape(height, width, channels))
 
 
+def _asked(shape: tuple, pixels: bytes, label: int | None, target: int | None,
+           network: nn.Module) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """One image x [1, C, H, W], its class y [1] (what the network reads where there is none), the target [1] or None."""
+    x = image(shape, pixels).to(device())
+    y = prediction(network, x) if label is None else torch.tensor([label], device=x.device)
+    return x, y, None if target is None else torch.tensor([target], device=x.device)
+
+
 def prediction(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return network(x).argmax(dim=1)
@@ -175,8 +174,7 @@ def prediction(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def attacked(subject: tuple, shape: tuple, pixels: bytes, label: int | None, attack: str, settings: tuple,
              _model: nn.Module) -> AttackResult:
     """One image under one attack."""
-    x = image(shape, pixels).to(device())
-    y = prediction(_model, x) if label is None else torch.tensor([label], device=x.device)
+    x, y, _ = _asked(shape, pixels, label, None, _model)
     return ATTACKS[attack](**dict(settings))(_model, x, y)
 
 

@@ -182,12 +182,12 @@ def spectra(found: dict) -> Shown:
              for k, each in enumerate(found["attacks"])]
     numbers = {}
     for each, one in zip(found["attacks"], maps):
-        key = each["attack"].split()[0].lower().replace("-", "_")
+        key = _key(each["attack"].split()[0])
         whole = each["radial"][0] * one.size  # power at frequency 0 of noises of norm 1, whose power sums up to 1 / HW
         numbers |= {f"{key}_fast": _percent(each["high_share"]), f"{key}_zero": _percent(whole),
                     f"{key}_l2": number(each["l2"], 2)}
-    return [grid(cells, 150, 230), over_rings(lines, cycles, t("evidence.spectra.chart"), t("frequency.axis"),
-                                            t("frequency.power"))], numbers
+    chart = over_rings(lines, cycles, t("evidence.spectra.chart"), t("frequency.axis"), t("frequency.power"))
+    return [grid(cells, 150, 230), chart], numbers
 
 
 DRAWN: dict[str, Callable[[dict], Shown]] = {

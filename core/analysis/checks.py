@@ -106,11 +106,8 @@ def of_curves(curves: list[tuple[Attack, list[Point]]], clean: float | None = No
 def of_distances(found: list[tuple[Attack, np.ndarray]], epsilons: Sequence[float]) -> list[Finding]:
     """`of_curves` for the smallest eps that fools each image (0: misread already, infinite: none did), [N] for each
     attack: an image is right at every eps below."""
-    def at(eps: float, smallest: np.ndarray) -> Point:
-        right, n = int((smallest > eps).sum()), len(smallest)
-        return Point(eps, right, n, right / n, *wilson(right, n))
-
-    return of_curves([(attack, [at(eps, smallest) for eps in epsilons]) for attack, smallest in found])
+    return of_curves([(attack, [Point.of(eps, int((smallest > eps).sum()), len(smallest)) for eps in epsilons])
+                      for attack, smallest in found])
 
 
 def _gap(finding: Finding) -> float:

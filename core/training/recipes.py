@@ -100,6 +100,6 @@ RECIPES = {
     "resnet20": Recipe(75, 128, 0.15, 5e-4, "crop-flip", pad=4),
     "resnet14": Recipe(10, 128, 0.2, 5e-4, "crop-flip", pad=4),
     # Smoothed labels: Pang et al. 2021, https://arxiv.org/abs/2010.00467.
-    "resnet14-fgsm": replace(_ROBUST, epochs=18, learning_rate=0.1, weight_decay=3e-4, pad=2, clip=0.0, ramp=0.1,
+    "resnet14-fgsm": replace(_ROBUST, epochs=12, learning_rate=0.1, weight_decay=3e-4, pad=2, clip=0.0, ramp=0.1,
                              label_smoothing=0.1, method="noisy", base="resnet14"),
 }

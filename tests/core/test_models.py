@@ -27,13 +27,16 @@ BARS = {  # clean test accuracy
     **{f"lenet5-e{k}": 0.98 for k in (5, 10, 50, 100, 200)}, "lenet5-fgsm": 0.95, "lenet5-pgd": 0.97, "cnn-pgd": 0.97,
     "lenet5-ensemble": 0.992, "resnet20-mnist": 0.990, "googlenet": 0.990, "softmax": 0.92, "softmax-l1": 0.85,
     "softmax-fgsm-25": 0.80, "softmax-fgsm-30": 0.80, "logistic37": 0.97, "logistic37-worst": 0.90, "maxout": 0.987,
-    "maxout-adversarial": 0.983, "maxout-augmented": 0.98, "rbf": 0.95, "lenet5-cifar": 0.60, "convnet3": 0.75,
+    "maxout-adversarial": 0.987, "maxout-augmented": 0.98, "rbf": 0.95, "lenet5-cifar": 0.60, "convnet3": 0.75,
     "convnet3-fgsm": 0.4321, "convnet3-pgd": 0.5863, "convnet6-bn": 0.86, "resnet20": 0.915,
-    "resnet14": 0.88, "resnet14-fgsm": 0.75}
+    "resnet14": 0.90, "resnet14-fgsm": 0.75}
 ROBUST_BARS = {  # (attack, eps) -> accuracy
     "lenet5-pgd": {("pgd", 0.3): 0.85}, "maxout-adversarial": {("fgsm", 0.25): 0.81},
     "convnet3-fgsm": {("fgsm", 8 / 255): 0.3618}, "convnet3-pgd": {("fgsm", 8 / 255): 0.3823},
     "resnet14-fgsm": {("pgd", 8 / 255): 0.42}}
+MISSED = {  # bars that what is shipped does not meet, with what it reaches
+    "maxout-adversarial": "98.53 %: its clean error is not below plain maxout's, which is 1.22 %",
+    "resnet14": "88.28 % after 10 epochs; it is but the start of resnet14-fgsm"}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 each_model = pytest.mark.parametrize("name", MODELS)
 each_architecture = pytest.mark.parametrize("name", ARCHITECTURES.values())
@@ -163,7 +166,9 @@ def test_the_recipe_on_the_card_is_the_one_in_the_code(name, trained):
 
 
 @each_model
-def test_the_card_meets_its_bar(name, trained):
+def test_the_card_meets_its_bar(name, trained, request):
+    if name in MISSED:
+        request.node.add_marker(pytest.mark.xfail(strict=True, reason=MISSED[name]))
     assert trained.measured["accuracy"]["accuracy"] >= BARS[name]
     robust = {(line["attack"], line["eps"]): line["accuracy"] for line in trained.measured["robust"]}
     for place, least in ROBUST_BARS.get(name, {}).items():
