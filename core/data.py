@@ -194,6 +194,22 @@ def _class_names(entry: Entry, labels: np.ndarray) -> tuple[str, ...]:
     return tuple(str(k) for k in range(max(10, labels.max() + 1)))
 
 
+def rank_in_class(labels: np.ndarray) -> np.ndarray:
+    """int64 [N]: how many images of its class come before each image."""
+    rank = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        rank[places] = np.arange(len(places))
+    return rank
+
+
+def in_turns(labels: np.ndarray, rounds: int | None = None) -> np.ndarray:
+    """Indices in which classes take turns: the first image of each class, the second of each ... (`rounds` of them)."""
+    rank = rank_in_class(labels)
+    order = np.lexsort((labels, rank))
+    return order if rounds is None else order[rank[order] < rounds]
+
+
 def held_out(name: str, images: np.ndarray) -> np.ndarray:
     """bool [N]: which of `images` are among the bundled samples, and so must not be trained on."""
     sample = load(name, "sample", SAMPLES)

@@ -27,6 +27,8 @@ MESSAGES = {
     "model.weights_missing": "The weights of {name} are missing ({path}); "
                              "fetch the file again or run `python -m core.training {name}`.",
     "model.weights_damaged": "The weights of {name} ({path}) are not those of its card; fetch the file again.",
+    "model.card_damaged": "The card of {name} ({path}) cannot be read; fetch the file again.",
+    "training.damaged": "The training checkpoint {path} cannot be read; delete it to train from the beginning.",
     "checkpoint.missing": "The checkpoint {path} does not exist.",
     "checkpoint.unreadable": "{name} is no checkpoint that can be read; save the model's state_dict as "
                              ".safetensors or .pth.",

@@ -12,7 +12,7 @@ from core.analysis.saliency import gradient, saliency
 from core.analysis.spectrum import magnitude
 from core.attacks import Attack, AttackResult, OneStep
 from core.attacks.base import along
-from core.data import DataSet
+from core.data import DataSet, in_turns
 from core.defenses import Defense, attackers, positions, tally
 from core.errors import UserError
 from core.images import quantized
@@ -138,7 +138,7 @@ def examples(model: nn.Module, attack: Attack, dataset: DataSet, epsilons: Seque
     """The same few images at every eps: the first of each class that the network reads correctly, then the next
     of each, until there are `count`."""
     device = next(model.parameters()).device
-    order = _by_turns(dataset.labels, 20)
+    order = in_turns(dataset.labels, 20)
     x, y = dataset.batch(order)
     right = _is_right(model, x.to(device), y.to(device)).cpu()
     kept = order[right.numpy()][:count]
@@ -149,12 +149,6 @@ def examples(model: nn.Module, attack: Attack, dataset: DataSet, epsilons: Seque
         with torch.no_grad():
             found.append(Example(eps, images.cpu(), y.tolist(), model(images).argmax(dim=1).tolist()))
     return found
-
-
-def _by_turns(labels: np.ndarray, rounds: int) -> np.ndarray:
-    """Indices of the first image of each class, the second of each, and so on."""
-    places = [np.flatnonzero(labels == c)[:rounds] for c in range(int(labels.max()) + 1)]
-    return np.array([place[k] for k in range(rounds) for place in places if k < len(place)])
 
 
 def over_slider(model: nn.Module, defense: Defense, image: Tensor) -> Defended:

@@ -18,7 +18,18 @@ from core.models import loading
 from core.models.cards import ARCHITECTURES, MODELS, ModelCard
 from core.settings import Setting, settings_of
 from dashboard import cache
-from dashboard.i18n import architecture_title, attack_title, choice_name, class_name, defense_title, explain, network_title, number, t
+from dashboard.i18n import (
+    architecture_title,
+    attack_title,
+    choice_name,
+    class_name,
+    count,
+    defense_title,
+    explain,
+    network_title,
+    number,
+    t,
+)
 from dashboard.picker import picker
 
 THUMBNAILS = 24
@@ -81,9 +92,9 @@ def load_data(name: str) -> DataSet | None:
         return None
 
 
-def data_menu(page: str, on_change=None) -> DataSet | None:
-    """Choose a data set."""
-    names = list(data_sets())
+def data_menu(page: str, on_change=None, without: str = "") -> DataSet | None:
+    """Choose a data set, of any split but `without`."""
+    names = [name for name, entry in data_sets().items() if entry.split != without]
     chosen = st.selectbox(t("control.data"), names, format_func=data_title, key=f"{page}.data",
                           persist_state="session", on_change=on_change)
     return load_data(chosen)
@@ -160,17 +171,22 @@ def model_menu(page: str, dataset: DataSet) -> Network | None:
         _own_checkpoint(page, dataset)
     score = MODELS[name].measured.get("accuracy") if name in MODELS else None
     if score:
-        st.caption(t("model.card", accuracy=number(100 * score["accuracy"], 1), n=score["n"],
+        st.caption(t("model.card", accuracy=number(100 * score["accuracy"], 1), n=count(score["n"]),
                      low=number(100 * score["low"], 1), high=number(100 * score["high"], 1)))
+    if own_networks().get(name, {}).get("seen") == (_whole(dataset.name), dataset.split):
+        st.caption(t("own.seen.sample" if dataset.split == "sample" else "own.seen"))
     return network(name)
 
 
 def model_names(dataset: DataSet) -> list[str]:
     """The networks that read images of this size and know their classes: the shipped ones, then the user's
     checkpoints."""
-    return [*(n for n, card in MODELS.items() if card.shape == dataset.shape and card.weights.is_file()
-              and (not card.labels or np.isin(dataset.labels, card.labels).all())),
-            *(n for n, own in own_networks().items() if MODELS[own["architecture"]].shape == dataset.shape)]
+    return [*(n for n, card in MODELS.items() if card.weights.is_file() and _reads(card, dataset)),
+            *(n for n, own in own_networks().items() if _reads(MODELS[own["architecture"]], dataset))]
+
+
+def _reads(card: ModelCard, dataset: DataSet) -> bool:
+    return card.shape == dataset.shape and (not card.labels or bool(np.isin(dataset.labels, card.labels).all()))
 
 
 def own_first(names: list[str]) -> list[str]:
@@ -207,6 +223,27 @@ def own_networks() -> dict[str, dict]:
     return st.session_state.setdefault("own_checkpoints", {})
 
 
+def keep_network(name: str, own: dict) -> str:
+    """Into the user's networks, numbered where another one has that name already; the name that it got."""
+    taken, free, k = own_networks(), name, 1
+    while free in MODELS or (free in taken and taken[free]["digest"] != own["digest"]):
+        k += 1
+        free = f"{name} ({k})"
+    taken[free] = own
+    return free
+
+
+def seen(note: dict | None) -> tuple[str, str] | None:
+    """The data that a file says it was trained on: name and split."""
+    known = (note or {}).get("data")
+    return (_whole(str(known.get("name"))), str(known.get("split"))) if isinstance(known, dict) else None
+
+
+def _whole(name: str) -> str:
+    """The data set of which `name` is a part, or itself."""
+    return data.PARTS.get(name, (name,))[0]
+
+
 def _own_checkpoint(page: str, dataset: DataSet) -> None:
     file = st.file_uploader(t("own.file"), ["safetensors", "pth", "pt"], key=f"{page}.own.file")
     note = loading.note_of(file.getvalue()) if file else None  # what was trained here says what it is
@@ -234,9 +271,9 @@ def _own_checkpoint(page: str, dataset: DataSet) -> None:
     except UserError as error:
         st.error(explain(error), icon=":material/error:")
         return
-    own_networks()[file.name] = {"architecture": card.name, "digest": digest, "mean": numbers[0], "std": numbers[1],
-                                 "content": content}
-    st.session_state["own.chosen"] = (page, file.name)  # widgets cannot be set after they are drawn: next run
+    name = keep_network(file.name, {"architecture": card.name, "digest": digest, "mean": numbers[0], "std": numbers[1],
+                                    "content": content, "seen": seen(note)})
+    st.session_state["own.chosen"] = (page, name)  # widgets cannot be set after they are drawn: next run
     st.rerun()
 
 

@@ -36,6 +36,8 @@ def run(sections: dict[str, dict[str, str]]) -> None:
                                                      default=view == start) for view, icon in views.items()]
              for section, views in sections.items()}
     page = st.navigation(pages, position="top")
+    if st.session_state.get("train.job"):
+        st.session_state["train.job"].look()  # on another page its user is still there
     try:
         page.run()
     except UserError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from core.data import ROOT
+from core.errors import UserError
 from core.models.convnet import ConvNet3
 from core.models.convnet6 import ConvNet6
 from core.models.ensemble import Ensemble
@@ -25,7 +26,7 @@ WEIGHTS = ROOT / "assets" / "weights"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Facts about a network: what it is, what data it reads, and, in `measured()`, how it was trained."""
+    """Facts about a network: what it is, what data it reads, and, in `measured`, how it was trained."""
 
     name: str
     title: str
@@ -50,9 +51,17 @@ class ModelCard:
     @functools.cached_property
     def measured(self) -> dict:
         """The .json beside the weights: recipe, seed, wall time, data, SHA-256, clean and robust accuracy with n and
-        interval. Empty for a network that has not been trained yet."""
+        interval. Empty for a network that has not been trained yet. Raises UserError for a damaged file."""
         path = self.weights.with_suffix(".json")
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            facts = json.loads(path.read_text("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise UserError("model.card_damaged", name=self.name, path=path) from error
+        if not (isinstance(facts, dict) and {"recipe", "sha256", "accuracy"} <= facts.keys()):
+            raise UserError("model.card_damaged", name=self.name, path=path)
+        return facts
 
 
 GREY, PHOTO = (1, 28, 28), (3, 32, 32)

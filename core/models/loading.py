@@ -62,7 +62,9 @@ def load(name: str, device: torch.device | str = "cpu", checkpoint: bytes | str 
         label = card.weights.name
     else:
         label = "checkpoint" if isinstance(checkpoint, bytes) else Path(checkpoint).name
-    network = card.build()
+    with torch.device("meta"):  # neither time nor random numbers for initial weights that are overwritten at once
+        network = card.build()
+    network.to_empty(device="cpu")
     fill(network, read_tensors(checkpoint, label), label, card.title)
     classifier = Classifier(network, *_normalisation(card, mean, std))
     classifier.requires_grad_(False)
@@ -71,10 +73,10 @@ def load(name: str, device: torch.device | str = "cpu", checkpoint: bytes | str 
 
 def _normalisation(card: ModelCard, mean, std) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean, std = tuple(card.mean if mean is None else mean), tuple(card.std if std is None else std)
-    finite = all(abs(value) < float("inf") for value in mean + std)  # False for NaN as well
-    if not (finite and len(mean) == len(std) == card.shape[0] and min(std) > 0):
+    sensible = all(abs(value) < 1e6 for value in mean) and all(1e-6 < value < 1e6 for value in std)  # False for NaN too
+    if not (sensible and len(mean) == len(std) == card.shape[0]):
         raise UserError("checkpoint.normalisation", channels=card.shape[0])
-    return mean, std
+    return tuple(map(float, mean)), tuple(map(float, std))
 
 
 def read_tensors(checkpoint: bytes | str | os.PathLike, label: str) -> dict[str, torch.Tensor]:
@@ -151,6 +153,7 @@ def fill(network: nn.Module, tensors: dict[str, torch.Tensor], label: str, title
     for key, own in expected.items():
         if key not in tensors:
             if key.endswith("num_batches_tracked"):  # old files lack it, and eval mode does not read it
+                own.zero_()
                 continue
             raise UserError("checkpoint.lacks", name=label, model=title, key=key)
         if tensors[key].shape != own.shape:

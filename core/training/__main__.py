@@ -14,7 +14,7 @@ from core.models.cards import MODELS, ModelCard
 from core.models.loading import card_named
 from core.training.check import check
 from core.training.recipes import RECIPES
-from core.training.run import reproduce, write_measured
+from core.training.run import measure_again, reproduce
 
 
 def listing() -> str:
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 def _one(card: ModelCard, arguments: argparse.Namespace) -> None:
     directory = data_directory(arguments.data_dir)
     if arguments.measure:
-        facts = write_measured(card, card.measured, directory, _say)
+        facts = measure_again(card, directory, _say)
     else:
         facts = reproduce(card, directory, arguments.runs, arguments.compile, _say)
     score = facts["accuracy"]
@@ -65,16 +65,15 @@ def _say(line: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.list:
-        _say(listing())
-        return 0
-    if not arguments.names and not arguments.check:
+    if not (arguments.names or arguments.check or arguments.list):
         parser.error("name a network, or --list, or --check")
     try:
+        if arguments.list:
+            _say(listing())
+            return 0
         cards = [card_named(name) for name in arguments.names]
         if arguments.check:
-            cards = cards or [card for card in MODELS.values() if card.weights.is_file()]
-            return check(cards, data_directory(arguments.data_dir), _say)
+            return check(cards or list(MODELS.values()), data_directory(arguments.data_dir), _say)
         for card in cards:
             _one(card, arguments)
     except UserError as error:

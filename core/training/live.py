@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from core.attacks import PGD
-from core.data import OFFICIAL, PARTS, DataSet, held_out
+from core.data import OFFICIAL, PARTS, DataSet, held_out, in_turns, rank_in_class
 from core.evaluation import require_fit
 from core.models.cards import ModelCard
 from core.models.loading import NOTE, Classifier
@@ -22,7 +22,7 @@ SMALL = ("lenet5", "tutorial-cnn", "softmax", "logistic37", "maxout", "rbf", "cn
 FEWEST = 200  # images below which nothing can be learnt and measured
 LOOKS = 12  # reports of a training at least
 BREATH = 2.0  # seconds until a pause or a stop is heard
-ROBUST = 150  # test images attacked at each report; the clean ones are up to 1000
+JUDGED, ROBUST = 1000, 150  # held-out images looked at in each report, clean and attacked, at most
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,27 @@ class Live:
     Raises UserError when the network cannot read the images.
     """
 
-    def __init__(self, card: ModelCard, recipe: Recipe, train_set: DataSet, test_set: DataSet, eps: float):
-        require_fit(card, train_set)
-        self.card, self.recipe, self.eps = card, recipe, eps
-        self._train_set, self.test_set = train_set, test_set
-        self._judge = test_set.batch(slice(0, 1000))
-        self._data = {"name": train_set.name, "split": train_set.split, "trained_on": len(train_set)}
+    def __init__(self, card: ModelCard, recipe: Recipe, dataset: DataSet, test: DataSet | None, eps: float):
+        require_fit(card, dataset)
+        self.card, self.recipe, self.eps, self.dataset = card, recipe, eps, dataset
+        self._keep, judging = split(dataset, test)  # which images only: many trainings may wait in line
+        self._judged = judging.split
+        self._judge = judging.batch(in_turns(judging.labels)[:JUDGED])
         self.model: Classifier | None = None
         self.reports: list[Report] = []
+        self._progress: Progress | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether it has learnt from a batch at least."""
+        return self._progress is not None
 
     def __iter__(self) -> Iterator[Report | None]:
         """Its reports; None in between, at least every BREATH seconds.
 
         Initial weights and dropout are drawn by PyTorch's global generator: it holds this training's own state while
-        this training runs, and gets its former one back before anything is handed out.
+        this training runs, and gets its former one back before anything is handed out. (Nothing else in the lab draws
+        from it: attacks have generators of their own, and networks are loaded without being initialised.)
         """
         steps, own = self._train(), torch.Generator().manual_seed(self.recipe.seed).get_state()
         while True:
@@ -69,17 +76,21 @@ class Live:
             yield report
 
     def _train(self) -> Iterator[Report | None]:
-        x, y = self._train_set.tensors()
-        self._train_set = None  # as many bytes again as the tensors, which go with this generator
+        x, y = self.dataset.at(self._keep).tensors()
         self.model = Classifier(self.card.build(), self.card.mean, self.card.std)
         if hasattr(self.model.network, "start_from"):
             self.model.network.start_from(x[:1000].float() / 255)
         steps = -(-len(y) // self.recipe.batch_size) * self.recipe.epochs
         for progress in train(self.model, x, y, self.recipe, torch.device("cpu"), every=max(1, steps // LOOKS),
                               breath=BREATH):
-            if progress:
-                self.reports.append(Report(progress, *self._look()))
-            yield self.reports[-1] if progress else None
+            self._progress = progress
+            yield self.now() if progress.due else None
+
+    def now(self) -> Report:
+        """How it stands after the last step, looked at once. While its training runs, only for itself."""
+        if not self.reports or self.reports[-1].progress.step < self._progress.step:
+            self.reports.append(Report(self._progress, *self._look()))
+        return self.reports[-1]
 
     def _look(self) -> tuple[float, float]:
         """Clean accuracy, and accuracy under PGD-10 at eps."""
@@ -94,17 +105,17 @@ class Live:
 
     def facts(self) -> dict:
         """The card of the network as it is now: only while its training does not run."""
-        last, n = self.reports[-1], len(self._judge[1])
+        last, n = self.now(), len(self._judge[1])
         attacked = min(n, ROBUST)
         return {
             "architecture": self.card.name, "mean": list(self.card.mean), "std": list(self.card.std),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "data": self._data,
+            "data": {"name": self.dataset.name, "split": self.dataset.split, "trained_on": int(self._keep.sum())},
             "recipe": asdict(self.recipe), "steps": last.progress.step, "of_steps": last.progress.steps,
             "seconds": round(last.progress.seconds, 1), "trained": time.strftime("%Y-%m-%d"),
-            "accuracy": {"split": self.test_set.split, **share(round(last.clean * n), n)},
+            "accuracy": {"split": self._judged, **share(round(last.clean * n), n)},
             "robust": [{"attack": "pgd", "norm": "linf", "eps": self.eps, "settings": {"steps": 10},
-                        "split": self.test_set.split, **share(round(last.robust * attacked), attacked)}],
+                        "split": self._judged, **share(round(last.robust * attacked), attacked)}],
         }
 
     def content(self) -> bytes:
@@ -127,21 +138,19 @@ def live_recipe(name: str, method: str, epochs: int, *, eps: float, alpha: float
                    strength=strength if method == "l1" else 0.0)
 
 
-def split(dataset: DataSet, test: DataSet | None) -> tuple[DataSet, DataSet]:
-    """What to train on and what to judge by: the training set without the bundled images and the test set, or, of a
-    set that stands alone, all but the first fifth of each class, and that fifth. (Other pages go through a set from its
-    beginning: of the bundled ones, whose classes take turns, they show what the network has not seen.)"""
+def split(dataset: DataSet, test: DataSet | None) -> tuple[np.ndarray, DataSet]:
+    """Which images to train on, bool [N], and the set to judge by: that is the test set or, of a set that stands alone,
+    the first fifth of each class. Bundled images are not trained on where they are found in the full set. (Other pages go
+    through a set from its beginning: of the bundled ones, whose classes take turns, they show what the network has not
+    seen.)"""
+    official = PARTS.get(dataset.name, (dataset.name,))[0] in OFFICIAL and dataset.split != "sample"
+    keep = ~held_out(dataset.name, dataset.images) if official else np.ones(len(dataset), bool)
     if test is not None:
-        official = PARTS.get(dataset.name, (dataset.name,))[0] in OFFICIAL
-        return dataset.at(~held_out(dataset.name, dataset.images) if official else slice(None)), test
+        return keep, test
     first = first_fifths(dataset.labels)
-    return dataset.at(~first), dataset.at(first)
+    return keep & ~first, dataset.at(first)
 
 
 def first_fifths(labels: np.ndarray) -> np.ndarray:
     """bool [N]: which images are in the first fifth of their class, rounded up."""
-    first = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        first[places[:-(-len(places) // 5)]] = True
-    return first
+    return rank_in_class(labels) < -(-np.bincount(labels) // 5)[labels]

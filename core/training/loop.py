@@ -1,5 +1,4 @@
 """Training one network: steps that can be watched and paused, epochs that checkpoint and resume."""
-import contextlib
 import math
 import os
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from core.errors import UserError
 from core.training.augment import augment
 from core.training.losses import batch_loss
 from core.training.recipes import Recipe
@@ -26,6 +26,7 @@ class Progress:
     loss: float
     train_accuracy: float  # on what the network was shown: attacked images in adversarial training
     seconds: float  # of training in all
+    due: bool = True  # False: no report was due, whoever asks is but given a chance to pause or stop
 
 
 def fast_half(device: torch.device) -> bool:
@@ -37,12 +38,13 @@ def fast_half(device: torch.device) -> bool:
 
 def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, device: torch.device,
           checkpoint: Path | None = None, *, every: int = 0, breath: float = math.inf,
-          compiled: bool = False) -> Iterator[Progress | None]:
+          compiled: bool = False) -> Iterator[Progress]:
     """Train in place on x (uint8 [N, C, H, W]) and y (int64 [N]); yield at each epoch's end and after `every` steps, and
-    None where `breath` seconds have passed without, so that whoever asks for more is heard.
+    where `breath` seconds have passed without, so that whoever asks for more is heard.
 
     The network takes pixels in [0, 1]. After each epoch all state goes to `checkpoint`; when that file is there at the
-    start and was written with the same recipe, training goes on from it. Stop it by not asking for more. bfloat16
+    start and was written with the same recipe, training goes on from it; one of another recipe is renamed. Raises
+    UserError for a damaged one. Stop it by not asking for more. bfloat16
     autocast where it is fast, and channels_last; `compiled` saves a quarter more through torch.compile, which needs a
     C++ compiler.
     """
@@ -91,7 +93,7 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, 
                 yield Progress(done + 1, total, epoch + 1, False, part.loss, part.accuracy, seconds)
                 part, spoken = _Means(), time.monotonic()
             elif time.monotonic() - spoken > breath:
-                yield None
+                yield Progress(done + 1, total, epoch + 1, False, part.loss, part.accuracy, seconds, due=False)
                 spoken = time.monotonic()
 
 
@@ -144,8 +146,8 @@ def _save(checkpoint: Path, recipe: Recipe, state: dict, history: list[dict]) ->
 
 
 def _resume(checkpoint: Path, recipe: Recipe, state: dict) -> list[dict]:
-    with contextlib.suppress(FileNotFoundError):
-        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")  # a GPU's goes on without one
+    if checkpoint.is_file():
+        saved = _saved(checkpoint)
         if _same(saved["recipe"], recipe, len(saved["history"])):
             for name, part in state.items():
                 part.load_state_dict(saved[name])
@@ -153,4 +155,15 @@ def _resume(checkpoint: Path, recipe: Recipe, state: dict) -> list[dict]:
             if torch.cuda.is_available() and len(saved.get("dropout_gpu", [])) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(saved["dropout_gpu"])
             return saved["history"]
+        os.replace(checkpoint, checkpoint.with_suffix(".other.pt"))  # hours of work on another recipe are not overwritten
     return []
+
+
+def _saved(checkpoint: Path) -> dict:
+    try:
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")  # a GPU's goes on without one
+        if {"recipe", "history", "dropout", "network", "optimizer", "schedule"} <= saved.keys():
+            return saved
+    except Exception as error:  # torch's and zipfile's readers raise many kinds on damaged files
+        raise UserError("training.damaged", path=checkpoint) from error
+    raise UserError("training.damaged", path=checkpoint)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from core.workers import compute_alone
 
 TURN = 20.0  # seconds a training keeps the machine while others wait
-FORGOTTEN = 600.0  # seconds after which a training that nobody looks at gives way to those who wait
+FORGOTTEN = 900.0  # seconds after which a training whose user does nothing is paused
 
 
 class Job:
@@ -20,6 +20,10 @@ class Job:
     def __init__(self, steps: Generator):
         self.steps, self.reports, self.state, self.error = steps, [], "waiting", None
         self.wanted = "run"  # or "pause", "stop": heard between two steps
+        self.seen = time.monotonic()
+
+    def look(self) -> None:
+        """Its user is still there."""
         self.seen = time.monotonic()
 
     @property
@@ -41,7 +45,8 @@ class Queue:
         with self._lock:
             if job.over or job in self._jobs:
                 return
-            job.wanted, job.state, job.seen = "run", "waiting", time.monotonic()
+            job.wanted, job.state = "run", "waiting"
+            job.look()
             self._jobs.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True, name="training")
@@ -49,7 +54,7 @@ class Queue:
 
     def place(self, job: Job) -> int:
         """How many jobs are before this one: 0 when it runs or is not in line. Also says that somebody looks."""
-        job.seen = time.monotonic()
+        job.look()
         with self._lock:
             return self._jobs.index(job) if job in self._jobs else 0
 
@@ -88,7 +93,7 @@ class Queue:
             ended = _step(job)
             with self._lock:
                 now, others = time.monotonic(), len(self._jobs) > 1
-                if job.wanted == "run" and others and now - job.seen > self._forgotten:
+                if job.wanted == "run" and now - job.seen > self._forgotten:  # who closed the tab cannot stop it
                     job.wanted = "pause"
                 if not ended and job.wanted == "run" and not (others and now - began > self._turn):
                     continue

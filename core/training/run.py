@@ -68,8 +68,10 @@ def fit(card: ModelCard, directory: Path, runs: Path, compiled: bool, say: Calla
         name = f"{card.name}.{k}" if len(members) > 1 else card.name.partition("-e")[0] + "-long" if (
             recipe.schedule == "constant") else card.name
         part = Classifier(member, card.mean, card.std) if len(members) > 1 else model
-        for progress in train(part, x, y, replace(recipe, seed=seed, members=1), device, runs / f"{name}.pt",
-                              compiled=compiled):
+        for nth, progress in enumerate(train(part, x, y, replace(recipe, seed=seed, members=1), device,
+                                             runs / f"{name}.pt", compiled=compiled)):
+            if nth == 0 and progress.epoch > 1:
+                say(f"{name}: goes on after epoch {progress.epoch - 1}")
             line = {"epoch": progress.epoch, "loss": round(progress.loss, 5),
                     "train_accuracy": round(progress.train_accuracy, 5), "seconds": round(progress.seconds, 1)}
             if recipe.adversarial:
@@ -121,24 +123,35 @@ def reproduce(card: ModelCard, directory: Path, runs: Path, compiled: bool = Fal
     runs.mkdir(parents=True, exist_ok=True)
     trained = fit(card, directory, runs, compiled, say)
     content = safetensors.torch.save(half(trained["network"]))
-    card.weights.write_bytes(content)
     facts = {
         "name": card.name, "title": card.title, "paper": card.paper, "licence": "MIT", "parameters": card.parameters,
         "sha256": hashlib.sha256(content).hexdigest(), "recipe": asdict(RECIPES[card.name]),
         "trained": time.strftime("%Y-%m-%d"), **trained["facts"],
     }
-    return write_measured(card, facts, directory, say)
+    return write_measured(card, content, facts, directory, say)
 
 
-def write_measured(card: ModelCard, facts: dict, directory: Path, say: Callable[[str], None] = print) -> dict:
-    """Measure the weights that are there and write the card: `facts` and what was measured."""
+def measure_again(card: ModelCard, directory: Path, say: Callable[[str], None] = print) -> dict:
+    """Write the card anew from what its weights can do. Raises UserError where they are not the card's."""
+    loading.load(card.name)
+    return write_measured(card, card.weights.read_bytes(), card.measured, directory, say)
+
+
+def write_measured(card: ModelCard, content: bytes, facts: dict, directory: Path,
+                   say: Callable[[str], None] = print) -> dict:
+    """Measure the weights in `content` (safetensors), then write them and their card: `facts` and what was measured.
+    What was there before stays until both are complete."""
     device = best_device()
-    model = loading.load(card.name, device, checkpoint=card.weights)
+    model = loading.load(card.name, device, checkpoint=content)
     test, sample = (load(card.dataset, split, directory).only(card.labels) for split in ("test", "sample"))
     facts = {**facts, "accuracy": measure.clean(model, test, device),
              "sample_accuracy": measure.clean(model, sample, device), "robust": []}
     for line in measure.robust(model, card, test):
         say(f"{line['attack']} at {line['eps']:.4g}: {line['correct']} of {line['n']}")
         facts["robust"].append(line)
-    card.weights.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    for path, written in ((card.weights, content),
+                          (card.weights.with_suffix(".json"), (json.dumps(facts, indent=1) + "\n").encode())):
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(written)
+        os.replace(partial, path)
     return facts

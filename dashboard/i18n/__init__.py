@@ -66,6 +66,13 @@ def choice_name(choice: str) -> str:
     return catalogue(language()).get(f"choice.{choice}", choice)
 
 
+def count(n: int) -> str:
+    """A whole number with its thousands apart, as the language writes them (Spanish from 10,000 on)."""
+    if language() == "en":
+        return f"{n:,}"
+    return str(n) if language() == "es" and n < 10_000 else f"{n:,}".replace(",", "\u202f")
+
+
 def number(value: float, digits: int) -> str:
     """A number with a decimal comma where the language has one."""
     text = f"{value:.{digits}f}"

@@ -5,7 +5,7 @@ import streamlit as st
 from core.data import DataSet, data_directory
 from core.errors import UserError
 from dashboard import controls, figures, tables, tiles
-from dashboard.i18n import class_name, explain, t
+from dashboard.i18n import class_name, count, explain, t
 
 PAGE = "data"
 MEGABYTES = {"mnist": 12, "cifar10": 171}
@@ -26,7 +26,7 @@ def render() -> None:
 def _facts(dataset: DataSet) -> None:
     name = f"{dataset.name}/{dataset.split}"
     st.markdown(f"**{controls.data_title(name)}** — " + t(
-        "data.facts", n=f"{len(dataset):,}".replace(",", " "), side=dataset.shape[1],
+        "data.facts", n=count(len(dataset)), side=dataset.shape[1],
         source=t(f"data.source.{dataset.source}")))
     if dataset.split == "sample":
         st.info(t(f"data.about.{dataset.name}"), icon=":material/info:")

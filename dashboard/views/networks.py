@@ -1,5 +1,6 @@
 """Every network: what it can do clean and attacked, how it was made, and what its first layer looks for."""
 import json
+from dataclasses import MISSING, fields
 
 import numpy as np
 import streamlit as st
@@ -7,8 +8,9 @@ import streamlit as st
 from core.analysis.weights import first_layer, smoothness
 from core.data import CLASSES
 from core.models.cards import MODELS, ModelCard
+from core.training.recipes import Recipe
 from dashboard import controls, figures, link, tiles
-from dashboard.i18n import attack_title, network_title, number, t
+from dashboard.i18n import attack_title, count, network_title, number, t
 
 PAGE = "networks"
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
@@ -115,25 +117,31 @@ def _card(card: ModelCard) -> None:
     """Everything measured about one network, and how it came about."""
     facts, recipe = card.measured, card.measured["recipe"]
     st.subheader(network_title(card), anchor=False)
-    st.caption(t("networks.facts", parameters=f"{card.parameters:,}".replace(",", " "), images=facts["data"]["trained_on"],
-                 held=facts["data"]["held_out"], epochs=recipe["epochs"], minutes=number(facts["seconds"] / 60, 1),
+    held = facts["data"]["held_out"]
+    st.caption(t("networks.facts.held" if held else "networks.facts", parameters=count(card.parameters), held=count(held),
+                 images=count(facts["data"]["trained_on"]), epochs=recipe["epochs"], minutes=number(facts["seconds"] / 60, 1),
                  machine=facts["machine"]))
     clean, sizes = facts["accuracy"], sorted({line["eps"] for line in facts.get("robust", [])})
     attacks = list(ATTACKED) if sizes else []
     cells = [[_share(_line(card, attack, eps)) for eps in sizes] for attack in attacks]
     st.html(tiles.numbers([t("networks.clean"), *[f"ε = {_epsilon(eps, card.dataset)}" for eps in sizes]],
                           _share(clean), [_short(attack) for attack in attacks], cells))
-    st.caption(t("networks.interval", n=clean["n"], strong=_line(card, "strong", sizes[-1])["n"]) if sizes else
+    st.caption(t("networks.interval", n=count(clean["n"]), strong=_line(card, "strong", sizes[-1])["n"]) if sizes else
                t("networks.unmeasured"))
+    if facts.get("watched") and facts["watched"][-1]["pgd"] < facts["watched"][-1]["fgsm"] / 2:
+        st.warning(t("networks.overfit", **{name: number(100 * facts["watched"][-1][name], 0) for name in ("fgsm", "pgd")}),
+                   icon=":material/warning:")
     if card.name == "lenet5-10":
         st.caption(t("networks.r2"))
-    notes = "  \n".join(f"`{name}` {value}" for name, value in recipe.items() if value not in (0, 0.0, "", "none", 1, False))
+    notes = "  \n".join(f"`{name}` {value}" for name, value in recipe.items() if _says_something(name, value, recipe))
     with st.expander(t("networks.recipe"), icon=":material/receipt_long:"):
         st.markdown(notes)
         if facts.get("watched"):
             st.caption(t("networks.watched"))
-            st.dataframe([{key: line.get(key) for key in ("epoch", "clean", "fgsm", "pgd")} for line in facts["watched"]],
-                         hide_index=True)
+            titles = {"epoch": t("networks.epoch"), "clean": t("train.clean"), "fgsm": "FGSM", "pgd": "PGD-10"}
+            st.dataframe([{title: line.get(key) for key, title in titles.items()} for line in facts["watched"]],
+                         hide_index=True, column_config={title: st.column_config.NumberColumn(format="percent")
+                                                         for key, title in titles.items() if key != "epoch"})
         st.caption(f"SHA-256 {facts['sha256'][:16]}… · {t('networks.licence')} · [{t('networks.paper')}]({card.paper})")
     left, right = st.columns(2)
     with left:
@@ -142,6 +150,13 @@ def _card(card: ModelCard) -> None:
     with right:
         st.download_button(t("networks.card"), json.dumps(facts, indent=1), f"{card.name}.json", "application/json",
                            icon=":material/download:", width="stretch", key=f"{PAGE}.card.{card.name}")
+
+
+def _says_something(name: str, value, recipe: dict) -> bool:
+    """Whether a setting is more than a default: the seed always, and the attack of adversarial training."""
+    attacked = recipe["method"] == "adversarial" and name in ("steps", "step_size", "random_start", "alpha")
+    default = next((field.default for field in fields(Recipe) if field.name == name), MISSING)
+    return name == "seed" or attacked or value != default
 
 
 def _share(line: dict) -> tuple[float, str, str]:
@@ -185,6 +200,10 @@ def _first_layer(network: controls.Network, classes: tuple[str, ...]) -> None:
         captions += [t("networks.sign", name=name) for name in classes]
     st.html(tiles.grid([tiles.tile(image, caption) for image, caption in zip(images, captions)],
                        84 if weights.shape[-1] > 7 else 58))
-    st.caption(t("networks.smoothness", value=number(smoothness(weights), 2), shown=min(len(weights), MOST), n=len(weights)))
+    shown = {"shown": min(len(weights), MOST), "n": len(weights)}
+    if weights.shape[1] == 3:
+        st.caption(t("networks.smoothness", value=number(smoothness(weights), 2), **shown))
+    else:  # on digits what training against attacks leaves are thresholds on few pixels: legible, but not smooth
+        st.caption(t("networks.shown", **shown))
 
 

@@ -10,10 +10,10 @@ from core.epsilons import scale_for
 from core.errors import UserError
 from core.evaluation import require_fit
 from core.models.cards import MODELS, ModelCard
-from core.training.live import FEWEST, SMALL, Live, first_fifths, live_recipe, split
+from core.training.live import FEWEST, SMALL, Live, first_fifths, live_recipe
 from core.training.queue import Job, Queue
-from dashboard import controls, figures
-from dashboard.i18n import architecture_title, explain, number, t
+from dashboard import cache, controls, figures
+from dashboard.i18n import architecture_title, count, explain, number, t
 
 PAGE = "train"
 METHODS = ("none", "fgsm", "pgd", "l1", "worst-case")
@@ -31,11 +31,11 @@ def render() -> None:
     st.title(t("train.title"))
     st.caption(t("train.how"))
     with st.sidebar:
-        dataset = controls.data_menu(PAGE)
+        dataset = controls.data_menu(PAGE, without="test")  # what is learnt is judged by it, here and on other pages
         if dataset is None:
             return
         if len(dataset) < FEWEST:
-            st.info(t("train.few", n=len(dataset), least=FEWEST), icon=":material/photo_library:")
+            st.info(t("train.few", n=count(len(dataset)), least=FEWEST), icon=":material/photo_library:")
             return
         chosen = _settings(dataset)
     mine = st.session_state.get(f"{PAGE}.job")
@@ -49,9 +49,12 @@ def render() -> None:
                   on_click=_queue().add if paused else _queue().pause, args=(mine,))
         st.button(t("train.stop"), icon=":material/stop:", disabled=not (busy or paused), width=112,
                   on_click=_queue().stop, args=(mine,), key=f"{PAGE}.stop")
+    live: Live | None = None if mine is None or busy else st.session_state[f"{PAGE}.live"]
+    if live and live.started:
+        live.now()  # so that the numbers are those of the weights that can be kept
     st.fragment(_watch, run_every=LOOK_EVERY if busy else None)()
-    if mine is not None and not busy and mine.reports:
-        _keep(st.session_state[f"{PAGE}.live"])
+    if live and live.started:
+        _keep(live)
 
 
 def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
@@ -83,20 +86,17 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
     if method == "l1":
         more["strength"] = st.select_slider(t("train.strength"), (0.0003, 0.001, 0.003, 0.01, 0.03), 0.003,
                                             key=f"{PAGE}.strength", persist_state="session")
-    if dataset.split == "sample":
+    if _test_of(dataset) is None:
         judged = int(first_fifths(dataset.labels).sum())
-        st.caption(t("train.split", trained=len(dataset) - judged, judged=judged))
+        st.caption(t("train.split", trained=count(len(dataset) - judged), judged=count(judged)))
     return MODELS[name], live_recipe(name, method, epochs, eps=eps, seed=seed, **more), eps
 
 
 def _start(dataset: DataSet, card: ModelCard, recipe, eps: float) -> None:
     """Into the line; what was trained before and not kept is dropped."""
-    state, test = st.session_state, None
+    state, test = st.session_state, _test_of(dataset)
     try:
-        if dataset.split == "train" and (dataset.name, "test") in {
-                (entry.name, entry.split) for entry in data_sets.available(data_sets.data_directory())}:
-            test = data_sets.load(dataset.name, "test", data_sets.data_directory())
-        live = Live(card, recipe, *split(dataset, test), eps)
+        live = Live(card, recipe, dataset, cache.dataset(*test) if test else None, eps)
     except UserError as error:
         state[f"{PAGE}.error"] = explain(error)
         return
@@ -104,6 +104,14 @@ def _start(dataset: DataSet, card: ModelCard, recipe, eps: float) -> None:
         _queue().stop(state[f"{PAGE}.job"])
     state.update({f"{PAGE}.live": live, f"{PAGE}.job": Job(iter(live)), f"{PAGE}.error": None, f"{PAGE}.kept": None})
     _queue().add(state[f"{PAGE}.job"])
+
+
+def _test_of(dataset: DataSet) -> tuple[str, str, str] | None:
+    """The test set that belongs to a training set, where it is here: name, split, directory."""
+    directory = data_sets.data_directory()
+    here = dataset.split == "train" and any((entry.name, entry.split) == (dataset.name, "test")
+                                            for entry in data_sets.available(directory))
+    return (dataset.name, "test", str(directory)) if here else None
 
 
 def _watch() -> None:
@@ -115,7 +123,7 @@ def _watch() -> None:
         _progress([], t("train.nothing"), 3)
         return
     live: Live = st.session_state[f"{PAGE}.live"]
-    before, reports = _queue().place(job), list(job.reports)
+    before, reports = _queue().place(job), list(live.reports)
     shown = st.session_state.get(f"{PAGE}.state")
     st.session_state[f"{PAGE}.state"] = job.state
     if job.state == "waiting" and before:
@@ -147,27 +155,36 @@ def _progress(reports: list, words: str, epochs: int) -> None:
 
 def _keep(live: Live) -> None:
     """Into the model menu of every page, and onto the user's disk."""
-    content, facts = live.content(), live.facts()
-    words = [architecture_title(live.card), t("train.length", n=live.recipe.epochs)]
-    if live.recipe.method != "none":
-        words.insert(1, t(f"train.method.{_word(live.recipe)}").partition(" (")[0])
+    content, facts, recipe = live.content(), live.facts(), live.recipe
+    done = recipe.epochs * facts["steps"] / facts["of_steps"]
+    whole = facts["steps"] == facts["of_steps"]
+    words = [architecture_title(live.card), t("train.length", n=recipe.epochs if whole else number(done, 1))]
+    if recipe.method != "none":
+        words.insert(1, t(f"train.method.{_word(recipe)}").partition(" (")[0] + (f" ε {_radius(live)}" if recipe.eps else ""))
     proposed = " · ".join(words)
     left, middle, right, last = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
     name = left.text_input(t("train.name"), proposed, max_chars=60, key=f"{PAGE}.name.{id(live)}").strip() or proposed
     if middle.button(t("train.keep"), type="primary", icon=":material/bookmark:", width="stretch", key=f"{PAGE}.keep"):
-        name += " ·" if name in MODELS else ""  # a shipped network keeps its name
         digest = hashlib.sha256(content).hexdigest()
-        controls.own_networks()[name] = {"architecture": live.card.name, "digest": digest, "mean": live.card.mean,
-                                         "std": live.card.std, "content": content}
-        st.session_state[f"{PAGE}.kept"] = name
+        st.session_state[f"{PAGE}.kept"] = controls.keep_network(name, {
+            "architecture": live.card.name, "digest": digest, "mean": live.card.mean, "std": live.card.std,
+            "content": content, "seen": controls.seen(facts)})
+    file = "-".join(word for word in (live.card.name, recipe.method != "none" and _word(recipe),
+                                      recipe.eps and f"eps{recipe.eps:.3g}", f"{done:.3g}-epochs",
+                                      f"seed{recipe.seed}") if word)
     with right:
-        st.download_button(t("networks.weights"), content, "epsilon-lab.safetensors", icon=":material/download:",
+        st.download_button(t("networks.weights"), content, f"{file}.safetensors", icon=":material/download:",
                            width="stretch", key=f"{PAGE}.weights")
     with last:
-        st.download_button(t("networks.card"), json.dumps(facts, indent=1), "epsilon-lab.json", "application/json",
+        st.download_button(t("networks.card"), json.dumps(facts, indent=1), f"{file}.json", "application/json",
                            icon=":material/download:", width="stretch", key=f"{PAGE}.card")
     if st.session_state.get(f"{PAGE}.kept"):
         st.success(t("train.kept", name=st.session_state[f"{PAGE}.kept"]), icon=":material/bookmark_added:")
+
+
+def _radius(live: Live) -> str:
+    """Epsilon as the slider shows it."""
+    return f"{number(live.eps * 255, 1)}/255" if live.card.shape[0] == 3 else number(live.eps, 2)
 
 
 def _word(recipe) -> str:

@@ -110,16 +110,21 @@ def test_the_thread_ends_with_the_last_job_and_another_starts_with_the_next():
     assert log == ["a"] * 4
 
 
-def test_one_that_nobody_looks_at_gives_way():
-    log, queue = [], Queue(forgotten=0.05)
-    alone = Job(counting(log, "a", 30))
-    queue.add(alone)
-    time.sleep(0.15)
-    assert alone.state == "running", "nobody waits: it goes on"
-    other = Job(counting(log, "b", 3))
-    queue.add(other)
-    until(lambda: other.over)
-    assert alone.state == "paused" and len(alone.reports) < 30
+def test_one_whose_user_is_gone_is_paused_and_can_go_on():
+    log, queue = [], Queue(forgotten=0.1)
+    gone, there = Job(counting(log, "a", 60)), Job(counting(log, "b", 30))
+    queue.add(gone)
+    until(lambda: gone.state == "paused")
+    assert 0 < len(gone.reports) < 60, "nobody waits for it, and yet it slows every page of the server"
+    queue.add(there)
+    while not there.over:
+        there.look()
+        time.sleep(0.005)
+    assert there.state == "done" and len(there.reports) == 30
+    done = len(gone.reports)
+    queue.add(gone)
+    until(lambda: len(gone.reports) > done)
+    queue.stop(gone)
 
 
 def test_added_twice_is_in_line_once():

@@ -17,7 +17,6 @@ from core.models.loading import Classifier
 from core.training import __main__ as shell, losses, measure, run
 from core.training.augment import augment
 from core.training.check import check
-from core.training.live import Live, live_recipe, split
 from core.training.loop import train
 from core.training.recipes import RECIPES, Recipe, fgsm, pgd
 
@@ -133,6 +132,23 @@ def test_a_resumed_training_is_the_one_that_was_not_interrupted(tmp_path):
     assert [r.loss for r in first + again] == pytest.approx([r.loss for r in reports])
 
 
+def test_a_checkpoint_of_another_recipe_is_set_aside(tmp_path):
+    trained(QUICK, checkpoint=tmp_path / "run.pt")
+    before = (tmp_path / "run.pt").read_bytes()
+    _, reports = trained(replace(QUICK, learning_rate=0.01), checkpoint=tmp_path / "run.pt")
+    assert [report.epoch for report in reports] == [1, 2]
+    assert (tmp_path / "run.other.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"nonsense", "cut"])
+def test_a_damaged_training_checkpoint_is_one_sentence(tmp_path, content):
+    trained(QUICK, checkpoint=tmp_path / "run.pt")
+    whole = (tmp_path / "run.pt").read_bytes()
+    (tmp_path / "run.pt").write_bytes(whole[:len(whole) // 2] if content == "cut" else content)
+    with pytest.raises(UserError, match="training checkpoint"):
+        trained(QUICK, checkpoint=tmp_path / "run.pt")
+
+
 def test_dropout_goes_on_where_it_was(tmp_path):
     recipe, (x, y) = replace(QUICK, epochs=2), digits()
     torch.manual_seed(1)
@@ -151,7 +167,7 @@ def test_dropout_goes_on_where_it_was(tmp_path):
 def test_a_long_step_between_reports_is_broken_off_for_breath():
     x, y = digits()
     found = list(train(network(), x, y, replace(QUICK, epochs=1), CPU, breath=0.0))
-    assert found[:-1] and set(found[:-1]) == {None} and found[-1].ended
+    assert found[:-1] and not any(each.due for each in found[:-1]) and found[-1].due and found[-1].ended
 
 
 def test_another_recipes_checkpoint_is_not_gone_on_from(tmp_path):
@@ -179,29 +195,6 @@ def test_reports_come_as_often_as_asked():
 def test_max_norm_holds_for_every_unit():
     model, _ = trained(replace(QUICK, learning_rate=1.0, max_norm=0.3))
     assert model.network.linear.weight.norm(dim=1).max() <= 0.3 + 1e-5
-
-
-def test_a_training_leaves_the_global_generator_of_others_alone():
-    train_set, test_set = split(load("mnist", "sample", SAMPLES), None)
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    live = Live(MODELS["tutorial-cnn"], live_recipe("tutorial-cnn", "none", 1, eps=0.1), train_set.at(slice(0, 256)),
-                test_set, 0.1)
-    assert next(iter(live)).clean > 0
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_the_seed_decides_a_live_training_whatever_others_draw():
-    train_set, test_set = split(load("mnist", "sample", SAMPLES), None)
-    found = []
-    for _ in range(2):
-        live = Live(MODELS["tutorial-cnn"], live_recipe("tutorial-cnn", "none", 1, eps=0.1, seed=3),  # has dropout
-                    train_set.at(slice(0, 256)), test_set, 0.1)
-        for _ in live:
-            torch.rand(len(found) + 1)
-        found.append(weights(live.model))
-    assert torch.equal(*found)
 
 
 def test_shifts_stay_within_their_padding():
@@ -313,66 +306,51 @@ def test_the_shell(little, monkeypatch, capsys):
     assert shell.main([*arguments, "--check"]) == 0
 
 
+def test_a_network_without_weights_a_lost_file_and_a_damaged_one_are_told_apart(little, monkeypatch):
+    said, path = [], MODELS["softmax"].weights
+    assert check([MODELS["softmax"]], little, said.append) == 0 and "not been trained" in said[0]
+    made("softmax", little, monkeypatch)
+    made("softmax-l1", little, monkeypatch)
+    content = path.read_bytes()
+    path.unlink()
+    assert check([MODELS["softmax"]], little, said.append) == 1 and "missing" in said[-2]
+    path.write_bytes(content[:-4] + b"damg")
+    assert check([MODELS["softmax"], MODELS["softmax-l1"]], little, said.append) == 1 and said[-1] == "1 differ"
+    assert any(line.startswith("softmax-l1") and "strong" in line for line in said), "the one behind it was measured"
+
+
+@pytest.mark.parametrize("content", ["", "{\"name\": \"soft", "[1]", "{}", "[" * 100_000])
+def test_a_damaged_card_is_one_sentence(little, monkeypatch, capsys, content):
+    made("softmax", little, monkeypatch)
+    MODELS["softmax"].weights.with_suffix(".json").write_text(content)
+    with pytest.raises(UserError, match="The card of softmax"):
+        loading.load("softmax")
+    assert shell.main(["--list"]) == 2 and "The card of softmax" in capsys.readouterr().err
+    assert shell.main(["softmax", "--check", "--data-dir", str(little)]) == 1
+
+
+def test_measuring_again_refuses_weights_that_are_not_the_cards(little, monkeypatch):
+    facts = made("softmax", little, monkeypatch)
+    assert run.measure_again(MODELS["softmax"], little, say=lambda line: None) == facts
+    path = MODELS["softmax"].weights
+    path.write_bytes(path.read_bytes()[:-4] + b"damg")
+    before = path.with_suffix(".json").read_bytes()
+    with pytest.raises(UserError, match="not those of its card"):
+        run.measure_again(MODELS["softmax"], little, say=lambda line: None)
+    assert path.with_suffix(".json").read_bytes() == before
+
+
+def test_weights_and_card_change_together_or_not_at_all(little, monkeypatch):
+    made("softmax", little, monkeypatch)
+    before = {path.name: path.read_bytes() for path in little.glob("softmax.*")}
+    monkeypatch.setattr(measure, "robust", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        made("softmax", little, monkeypatch, seed=5)
+    assert {path.name: path.read_bytes() for path in little.glob("softmax.*")} == before
+
+
 def test_every_network_has_a_recipe_and_every_recipe_a_network():
     assert set(RECIPES) == set(MODELS)
     for name, recipe in RECIPES.items():
         assert not recipe.base or recipe.base in MODELS
         assert recipe.method in ("none", "adversarial", "noisy", "static", "worst-case", "l1"), name
-
-
-# Live
-
-@pytest.mark.parametrize("method", ["none", "fgsm", "pgd", "l1", "worst-case"])
-def test_a_live_training_reports_and_can_be_loaded_again(method):
-    train_set, test_set = split(load("mnist", "sample", SAMPLES), None)
-    assert (len(train_set), len(test_set)) == (4000, 1000)
-    small = train_set.at(slice(0, 512))
-    live = Live(MODELS["softmax"], live_recipe("softmax", method, 2, eps=0.05, steps=2), small, test_set, 0.05)
-    reports = list(live)
-    assert reports[-1].progress.step == reports[-1].progress.steps and len(reports) >= 2
-    assert all(report.robust <= report.clean + 0.1 for report in reports) and reports[-1].clean > 0.5
-    content, facts = live.content(), live.facts()
-    assert loading.note_of(content)["architecture"] == "softmax" == facts["architecture"]
-    again = loading.load("softmax", checkpoint=content)
-    x, y = test_set.batch(slice(0, 1000))
-    assert (again(x).argmax(1) == y).sum().item() == facts["accuracy"]["correct"]
-    assert facts["robust"][0]["eps"] == 0.05 and facts["recipe"] == asdict(live.recipe)
-
-
-def test_the_full_set_is_judged_by_its_test_set_and_leaves_the_bundled_out(little):
-    train_set, test_set = load("mnist", "train", little), load("mnist", "test", little)
-    mixed = replace(train_set, images=np.concatenate([train_set.images, load("mnist", "sample", SAMPLES).images[:7]]),
-                    labels=np.concatenate([train_set.labels, np.zeros(7, np.int64)]))
-    kept, judged = split(mixed, test_set)
-    assert len(kept) == 300 and judged is test_set
-
-
-def test_a_set_that_stands_alone_is_split_within_each_class():
-    whole = load("mnist", "sample", SAMPLES)
-    by_class = whole.at(np.argsort(whole.labels, kind="stable")[:1234])  # three classes, one after the other
-    kept, judged = split(by_class, None)
-    assert len(kept) + len(judged) == 1234 and set(judged.labels) == set(kept.labels) == {0, 1, 2}
-    assert len(judged) == 100 + 100 + 47
-    kept, judged = split(whole, None)
-    assert (judged.images == whole.images[:1000]).all(), "what other pages show first is what it has not seen"
-
-
-def test_a_part_of_an_official_set_leaves_the_bundled_out(little):
-    whole = load("mnist", "sample", SAMPLES).only((3, 7))
-    part = replace(whole, name="mnist-37", split="train")
-    assert len(split(part, part)[0]) == 0
-
-
-def test_a_network_that_cannot_read_the_images_is_refused():
-    train_set, test_set = split(load("cifar10", "sample", SAMPLES), None)
-    with pytest.raises(UserError):
-        Live(MODELS["softmax"], live_recipe("softmax", "none", 1, eps=0.1), train_set, test_set, 0.1)
-
-
-@pytest.mark.parametrize("content", [b"", b"\x08", b"PK\x03\x04", b"\xff" * 40, safetensors.torch.save({"a": torch.zeros(1)}),
-                                     safetensors.torch.save({"a": torch.zeros(1)}, {loading.NOTE: "[1"}),
-                                     safetensors.torch.save({"a": torch.zeros(1)}, {loading.NOTE: "{}"}),
-                                     safetensors.torch.save({"a": torch.zeros(1)}, {loading.NOTE: json.dumps(
-                                         {"architecture": "lenet5", "mean": [0, 1], "std": [1]})})])
-def test_files_without_a_usable_note_have_none(content):
-    assert loading.note_of(content) is None

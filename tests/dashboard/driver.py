@@ -67,3 +67,8 @@ def decode(message):
         assert place["offset"] % 4 == 0
         arrays[name] = np.frombuffer(message, KINDS[place["kind"]], place["count"], header["base"] + place["offset"])
     return header, arrays
+
+
+def panel(app):
+    """What the live panel of Explore was sent."""
+    return decode(app.get_by_key("explore.panel").proto.bytes)

@@ -22,18 +22,6 @@ from driver import ran, words
 DIGITS = load("mnist", "sample", SAMPLES)
 
 
-@pytest.fixture
-def downloads(monkeypatch):
-    """What st.download_button offers in a run, by file name."""
-    offered, button = {}, st.download_button
-
-    def download_button(label, data, file_name, *args, **options):
-        offered[file_name] = data
-        return button(label, data, file_name, *args, **options)
-    monkeypatch.setattr(st, "download_button", download_button)
-    return offered
-
-
 def opened(query=None, **state):
     """A new session on the page, run once; `state` without the page's prefix. Four images of a set are enough."""
     app = AppTest.from_string("from dashboard import shell\nshell.run({'': {'saliency': None, 'explore': None}})\n",

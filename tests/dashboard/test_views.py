@@ -7,7 +7,6 @@ import html
 import io
 import json
 import pickle
-import time
 
 import numpy as np
 import pytest
@@ -31,7 +30,7 @@ from core.settings import settings_of
 from dashboard import results
 from dashboard.controls import ANY, setting_key
 from dashboard.i18n import LANGUAGES, catalogue
-from driver import VIEWS, button, chosen, decode, opened, ran, words
+from driver import VIEWS, button, chosen, decode, opened, panel, ran, words
 
 WITH_IMAGES = tuple(view for view in VIEWS if view not in ("networks", "evidence"))  # those choose no images
 DATA = ("mnist/sample", "cifar10/sample")
@@ -45,22 +44,6 @@ def key_of(name, kind, page="explore"):
 
 FAST = {key_of(each.name, kind): max(each.low, LITTLE[each.name]) for kind in ATTACKS.values()
         for each in settings_of(kind) if each.name in LITTLE}
-
-
-@pytest.fixture
-def downloads(monkeypatch):
-    """What st.download_button offers in a run, by file name."""
-    offered, button = {}, st.download_button
-
-    def download_button(label, data, file_name, *args, **options):
-        offered[file_name] = data
-        return button(label, data, file_name, *args, **options)
-    monkeypatch.setattr(st, "download_button", download_button)
-    return offered
-
-
-def panel(app):
-    return decode(app.get_by_key("explore.panel").proto.bytes)
 
 
 def released(app, value):
@@ -789,6 +772,12 @@ def test_no_models_or_attacks_give_a_page_without_compute(shipped):
         assert button(app, "curves.compute", n=20).disabled and not app.error
 
 
+@pytest.mark.parametrize("data", DATA)
+def test_shipped_curves_of_plain_networks_raise_no_alarm(data):
+    app = opened("curves", {"data": data, "attacks": "fgsm,pgd,noise,fgm,pgd-l2,noise-l2", "defense": "jpeg", "quality": "40"})
+    assert not [each for each in app.get("html") if "class=\"alarms\"" in each.proto.body]
+
+
 # Data
 
 @pytest.mark.parametrize("data", DATA)
@@ -829,138 +818,3 @@ def test_a_download_without_network_is_one_sentence(monkeypatch, name):
     ran(app)
     assert len(app.error) == 1 and name.upper() in app.error[0].value
     assert not ran(app).error
-
-
-# Networks
-
-def test_every_card_opens_and_says_its_numbers(downloads):
-    for name, card in MODELS.items():
-        if not card.measured:
-            continue
-        app = opened("networks", {"network": name, "data": card.dataset, "attack": "fgsm", "lang": "en"})
-        assert not app.error and app.query_params["network"] == name
-        page = " ".join(each.proto.body for each in app.get("html"))
-        assert f"{100 * card.measured['accuracy']['accuracy']:.1f} %" in page
-        assert json.loads(downloads[f"{name}.json"]) == card.measured
-        assert downloads[f"{name}.safetensors"] == card.weights.read_bytes()
-
-
-def test_the_table_of_networks_is_the_cards():
-    app = opened("networks", {"data": "mnist", "attack": "pgd"})
-    table = app.dataframe[0].value
-    measured = [card for card in MODELS.values() if card.dataset == "mnist" and card.measured]
-    assert list(table["Parameters"]) == [card.parameters for card in measured]
-    assert list(table["Clean"]) == [card.measured["accuracy"]["accuracy"] for card in measured]
-    eps = max(line["eps"] for line in measured[0].measured["robust"])
-    assert list(table["PGD-20"]) == [line["accuracy"] for card in measured for line in card.measured["robust"]
-                                     if (line["attack"], line["eps"]) == ("pgd", eps)]
-
-
-def test_nonsense_in_a_link_to_the_networks():
-    app = opened("networks", {"network": "nonesuch", "data": "mnist", "attack": "7"})
-    assert not app.error and app.query_params["network"] in MODELS
-
-
-# Training
-
-def waited(app, state="done", seconds=60):
-    """The session once its training is in `state`."""
-    end = time.monotonic() + seconds
-    while app.session_state["train.job"].state != state:
-        assert time.monotonic() < end, app.session_state["train.job"].error
-        time.sleep(0.02)
-    return ran(app)
-
-
-@pytest.mark.parametrize("data, network, method", [
-    ("mnist/sample", "lenet5", "fgsm"), ("mnist/sample", "softmax", "worst-case"), ("mnist-37/sample", "logistic37", "l1"),
-    ("mnist/sample", "rbf", "none"), ("mnist/sample", "softmax", "pgd")])
-def test_a_network_is_trained_kept_and_used(data, network, method, downloads):
-    app = opened("train")
-    for key, value in (("data", data), ("network", network), ("method", method), ("epochs", 1)):
-        chosen(app, f"train.{key}", value)
-    button(app, "train.start").click()
-    waited(ran(app))
-    assert not app.error and app.session_state["train.live"].reports[-1].clean > 0.3
-    button(app, "train.keep").click()
-    assert len(ran(app).success) == 1
-    name = app.session_state["train.kept"]
-    own = app.session_state["own_checkpoints"][name]
-    assert own["architecture"] == network and own["content"] == downloads["epsilon-lab.safetensors"]
-    assert json.loads(downloads["epsilon-lab.json"])["recipe"]["epochs"] == 1
-    explore = opened(own_checkpoints={name: own}, **{"explore.data": data, "explore.model": name})
-    assert explore.session_state["explore.model"] == name and not explore.error
-    header, arrays = panel(explore)
-    x, _ = load(*data.split("/"), SAMPLES).one(explore.session_state["explore.index"])
-    with torch.no_grad():
-        expected = loading.load(network, checkpoint=own["content"])(x).softmax(dim=1).numpy()
-    assert np.allclose(arrays["probabilities"].reshape(-1, 10)[0], expected[0], atol=1e-4)
-
-
-def test_what_was_trained_is_uploaded_again_without_questions(downloads):
-    app = opened("train")
-    chosen(app, "train.network", "softmax")
-    chosen(app, "train.epochs", 1)
-    button(app, "train.start").click()
-    waited(ran(app))
-    content = downloads["epsilon-lab.safetensors"]
-    explore = opened()
-    explore.file_uploader(key="explore.own.file").upload("mine.safetensors", content)
-    ran(explore)
-    assert not [each for each in explore.text_input if each.label == words("own.mean")], "mean and deviation are known"
-    button(explore, "own.use").click()
-    assert not ran(explore).error and explore.session_state["explore.model"] == "mine.safetensors"
-    assert explore.session_state["own_checkpoints"]["mine.safetensors"]["architecture"] == "softmax"
-
-
-def test_a_training_is_stopped_and_what_it_learnt_is_kept():
-    app = opened("train")
-    chosen(app, "train.network", "cnn-pgd")
-    chosen(app, "train.epochs", 50)
-    button(app, "train.start").click()
-    ran(app)
-    job = app.session_state["train.job"]
-    end = time.monotonic() + 60
-    while not job.reports:
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    button(app, "train.pause").click()
-    waited(ran(app), "paused")
-    button(app, "train.resume").click()
-    waited(ran(app), "running")
-    button(app, "train.stop").click()
-    waited(ran(app), "stopped")
-    assert len(job.reports) >= 1 and job.reports[-1].progress.step < job.reports[-1].progress.steps
-    assert button(app, "train.keep") and not button(app, "train.start").disabled
-
-
-def test_the_second_in_line_sees_its_place():
-    first, second = opened("train"), opened("train")
-    for app in (first, second):
-        chosen(app, "train.network", "cnn-pgd")
-        chosen(app, "train.epochs", 50)
-        button(app, "train.start").click()
-        ran(app)
-    jobs = [app.session_state["train.job"] for app in (first, second)]
-    try:
-        assert {job.state for job in jobs} == {"running", "waiting"} or jobs[1].state == "waiting"
-        texts = [each.proto.text for each in second.get("progress")]
-        assert words("train.waiting", before=1) in texts
-    finally:
-        for app in (first, second):
-            button(ran(app), "train.stop").click()
-            ran(app)
-        for app in (first, second):
-            waited(app, "stopped")
-
-
-def test_too_few_photos_to_train_on_are_said():
-    app = opened("train")
-    chosen(app, "train.data", "cifar10/sample")
-    assert len(app.info) == 1 and "20" in app.info[0].value and not app.error
-
-
-@pytest.mark.parametrize("data", DATA)
-def test_shipped_curves_of_plain_networks_raise_no_alarm(data):
-    app = opened("curves", {"data": data, "attacks": "fgsm,pgd,noise,fgm,pgd-l2,noise-l2", "defense": "jpeg", "quality": "40"})
-    assert not [each for each in app.get("html") if "class=\"alarms\"" in each.proto.body]
