@@ -190,7 +190,26 @@ def spectra(found: dict) -> Shown:
     return [grid(cells, 150, 230), chart], numbers
 
 
+def hardening(found: dict) -> Shown:
+    """Accuracy clean and under R3's attacks, R3's own and the lab's; beside it what better tuned steps leave."""
+    shown, numbers = [], {}
+    parts = ("clean", "fgsm", "pgd")
+    titles = [t("networks.clean"), "FGSM", t("evidence.hardening.pgd"), t("evidence.hardening.tuned")]
+    for each in found["networks"]:
+        card, n = MODELS[each["model"]], found["n"]
+        tuned = next(line for line in card.measured["robust"] if line["attack"] == "pgd" and line["eps"] == 8 / 255)
+        counts, reported = [each["correct"][part] for part in parts], [each["reported"][part] for part in parts]
+        here = _counts(t("evidence.hardening.here"), palette.CURVES[0], [*counts, tuned["correct"]], [n] * 3 + [tuned["n"]])
+        there = figures.Share("R3", palette.CURVES[3], "solid", *([*reported, float("nan")] for _ in range(3)))
+        shown.append(figures.bars([there, here], titles, _model(each["model"]), t("curves.accuracy"), percent=True))
+        key = _key(each["model"])
+        numbers |= {f"{key}_{part}": _percent(count / n, 1) for part, count in zip(parts, counts)}
+        numbers[f"{key}_tuned"] = _percent(tuned["accuracy"], 1)
+    return shown, numbers
+
+
 DRAWN: dict[str, Callable[[dict], Shown]] = {
     "spectra": spectra, "transfer": transfer, "qualities": qualities, "first-error": first_error, "lengths": curves,
     "layers": curves, "saliency": saliency, "fourier": fourier,
+    "hardening": hardening,
 }

@@ -301,16 +301,16 @@ def levels(lines: Sequence[Share], x: Sequence[str], title: str, x_title: str, y
     return figure
 
 
-def bars(groups: Sequence[Share], x: Sequence[str], title: str, y_title: str) -> go.Figure:
-    """Groups of bars with their 95 % intervals, from -1 to 1 or less."""
+def bars(groups: Sequence[Share], x: Sequence[str], title: str, y_title: str, percent: bool = False) -> go.Figure:
+    """Groups of bars with their 95 % intervals, from -1 to 1 or less, or of shares."""
     figure = go.Figure()
     for group in groups:
         figure.add_bar(x=list(x), y=group.y, name=group.name, marker_color=group.colour,
                        error_y={"array": np.subtract(group.high, group.y), "arrayminus": np.subtract(group.y, group.low),
-                                "thickness": 1.5}, hovertemplate="%{y:.2f}")
+                                "thickness": 1.5}, hovertemplate="%{y:.1%}" if percent else "%{y:.2f}")
     layout(figure, title, 470, 120, hovermode="x", barmode="group")
     figure.update_xaxes(tickfont_size=FONT - 1)
-    figure.update_yaxes(title=y_title, tickfont_size=FONT - 1)
+    figure.update_yaxes(title=y_title, tickfont_size=FONT - 1, **({"tickformat": ".0%", "range": [0, 1]} if percent else {}))
     return figure
 
 

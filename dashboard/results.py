@@ -7,7 +7,8 @@ from core.data import ROOT
 from core.evaluation import Point
 
 RESULTS = ROOT / "assets" / "results"
-EVIDENCE = ("spectra", "transfer", "fourier", "qualities", "first-error", "lengths", "layers", "saliency")
+EVIDENCE = ("spectra", "transfer", "fourier", "qualities", "first-error", "lengths", "layers", "saliency",
+            "hardening")
 
 
 @st.cache_data
@@ -19,6 +20,6 @@ def shipped() -> list[dict]:
 
 @st.cache_data
 def evidence() -> dict[str, dict]:
-    """The shipped figures of report R2, by name, in the order in which they are told."""
+    """The shipped figures of the reports R2 and R3, by name, in the order in which they are told."""
     return {name: json.loads(path.read_text("utf-8")) for name in EVIDENCE
             if (path := RESULTS / "evidence" / f"{name}.json").is_file()}

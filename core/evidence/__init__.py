@@ -1,6 +1,7 @@
-"""The figures of report R2 with the lab's networks, on the official test sets: FIGURES, a plain dict."""
+"""The figures of report R2, and R3's table of adversarial training, with the lab's networks, on the official test sets: FIGURES, a plain dict."""
 from core.evidence.frequency import fourier, spectra, transfer
 from core.evidence.robustness import first_error, layers, lengths, qualities
+from core.evidence.training import hardening
 from core.evidence.where import saliency
 
 FIGURES = {
@@ -12,4 +13,5 @@ FIGURES = {
     "saliency": saliency,
     "fourier": fourier,
     "spectra": spectra,
+    "hardening": hardening,
 }

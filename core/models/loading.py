@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from core.errors import UserError
 from core.models.cards import MODELS, ModelCard
@@ -34,6 +35,17 @@ class Classifier(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.network(x if self.plain else (x - self.mean) / self.std)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """No initial weights where they are overwritten at once: they take time, and random numbers of PyTorch's global
+    generator, on which a training in another thread may live. (On the device "meta" tensors have no numbers at all, but
+    drawing the first of them imports for 0.8 s.)"""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return function(*args, **(kwargs or {}))
 
 
 def card_named(name: str) -> ModelCard:
@@ -62,7 +74,7 @@ def load(name: str, device: torch.device | str = "cpu", checkpoint: bytes | str 
         label = card.weights.name
     else:
         label = "checkpoint" if isinstance(checkpoint, bytes) else Path(checkpoint).name
-    with torch.device("meta"):  # neither time nor random numbers for initial weights that are overwritten at once
+    with torch.device("meta"), _Uninitialised():
         network = card.build()
     network.to_empty(device="cpu")
     fill(network, read_tensors(checkpoint, label), label, card.title)

@@ -1,4 +1,4 @@
-"""Report R2's figures with the lab's networks: what is seen, and where it agrees with R2 or does not."""
+"""Figures of the reports R2 and R3 with the lab's networks: what is seen, and where it agrees with them or does not."""
 import json
 
 import streamlit as st
@@ -21,7 +21,8 @@ def render() -> None:
         shown, numbers = evidence.DRAWN[name](found)
         st.subheader(t(f"evidence.{name}"), anchor=name)
         left, right = st.columns(2)
-        left.markdown(f"**{t('evidence.claim')}** {t(f'evidence.{name}.claim')}")
+        report = "R3" if name == "hardening" else "R2"
+        left.markdown(f"**{t('evidence.claim', report=report)}** {t(f'evidence.{name}.claim')}")
         right.markdown(f"**{t('evidence.seen')}** {t(f'evidence.{name}.seen', **numbers)}")
         _figures(name, shown)
         st.caption(t("evidence.made", command=f"`{found['command']}`", n=t(f"evidence.{name}.n")))

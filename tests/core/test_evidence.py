@@ -10,7 +10,7 @@ from core.analysis.transfer_function import tilt, transfer_function
 from core.attacks import FGSM, PGD, CarliniWagner
 from core.data import SAMPLES, load
 from core.evaluation import accuracy_curve
-from core.evidence import FIGURES, __main__ as shell, frequency, robustness, where
+from core.evidence import FIGURES, __main__ as shell, frequency, robustness, training, where
 from core.models import loading
 from core.models.cards import MODELS
 
@@ -25,7 +25,7 @@ def little(name, split, directory):
 @pytest.fixture
 def small(monkeypatch):
     """Everything that a figure goes through, but less of it."""
-    for module in (frequency, robustness, where):
+    for module in (frequency, robustness, training, where):
         monkeypatch.setattr(module, "load", little)
     monkeypatch.setattr(frequency, "QUALITIES", (5, 50))
     monkeypatch.setattr(robustness, "QUALITIES", (10, 60))
@@ -95,3 +95,28 @@ def test_long_training_rounds_the_softmax_to_one():
     z = loading.load("lenet5-e200")(x).double()
     others = z.scatter(1, y[:, None], -torch.inf).logsumexp(dim=1) - z.gather(1, y[:, None])[:, 0]
     assert long["saturated"] == pytest.approx(int((others.exp() < 2 ** -25).sum()), abs=2)  # half a float32 step below 1
+
+
+def test_hardened_networks_are_attacked_as_r3_did(small, tmp_path):
+    """Twenty steps that each cross the ball, from the image itself; judged by where the last one ends."""
+    found = training.hardening(tmp_path)
+    for each in found["networks"]:
+        model = loading.load(each["model"])
+        x, y = little("cifar10", "test", None).batch(slice(0, 12))
+        attacked = x.clone()
+        for _ in range(20):
+            attacked.requires_grad_(True)
+            gradient, = torch.autograd.grad(torch.nn.functional.cross_entropy(model(attacked), y), attacked)
+            attacked = (attacked.detach() + 0.05 * gradient.sign()).clamp(x - 0.031, x + 0.031).clamp(0, 1)
+        assert each["correct"]["pgd"] == (model(attacked).argmax(1) == y).sum()
+        assert each["correct"]["clean"] == (model(x).argmax(1) == y).sum()
+    assert {"convnet3", "convnet3-fgsm"} <= {each["model"] for each in found["networks"]}
+
+
+@pytest.mark.skipif("hardening" not in SHIPPED, reason="the figure is not shipped")
+def test_the_hardened_networks_are_better_than_r3s():
+    """Cell by cell: clean, under FGSM, under R3's own PGD."""
+    assert len(SHIPPED["hardening"]["networks"]) == 3
+    for each in SHIPPED["hardening"]["networks"][1:]:
+        for part, count in each["correct"].items():
+            assert count / SHIPPED["hardening"]["n"] > each["reported"][part], (each["model"], part)
