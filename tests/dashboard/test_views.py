@@ -578,8 +578,8 @@ def test_own_data_sets_work_on_every_page(own, name):
 @pytest.mark.parametrize("labels", [np.arange(30) % 26, np.full(30, 17)], ids=["some above 9", "all above 9"])
 @pytest.mark.parametrize("view", WITH_IMAGES)
 def test_labels_that_do_not_fit_the_networks_are_one_sentence(directory, view, labels):
-    own_data(directory, "letters_test", load("mnist", "sample", SAMPLES).images[:30], labels)
-    app = chosen(opened(view), f"{view}.data", "letters/test")
+    own_data(directory, "letters_train", load("mnist", "sample", SAMPLES).images[:30], labels)
+    app = chosen(opened(view), f"{view}.data", "letters/train")
     if view == "explore":
         chosen(app, "explore.index", 20)
         assert len(app.error) == 1
@@ -605,9 +605,9 @@ def test_probabilities_have_as_many_columns_as_classes(directory, names):
 
 @pytest.mark.parametrize("view", WITH_IMAGES)
 def test_a_damaged_data_set_is_one_sentence(directory, view):
-    (directory / "cut_test.npz").write_bytes(b"PK\x03\x04 and nothing more")
-    app = chosen(opened(view), f"{view}.data", "cut/test")
-    assert len(app.error) == 1 and "cut_test.npz" in app.error[0].value
+    (directory / "cut_train.npz").write_bytes(b"PK\x03\x04 and nothing more")
+    app = chosen(opened(view), f"{view}.data", "cut/train")
+    assert len(app.error) == 1 and "cut_train.npz" in app.error[0].value
     chosen(app, f"{view}.data", "mnist/sample")
     assert not app.error
 
