@@ -194,6 +194,11 @@ def _class_names(entry: Entry, labels: np.ndarray) -> tuple[str, ...]:
     return tuple(str(k) for k in range(max(10, labels.max() + 1)))
 
 
+def whole_of(name: str) -> str:
+    """The data set of which `name` is some classes, or `name` itself."""
+    return PARTS.get(name, (name,))[0]
+
+
 def rank_in_class(labels: np.ndarray) -> np.ndarray:
     """int64 [N]: how many images of its class come before each image."""
     rank = np.empty(len(labels), np.int64)

@@ -168,7 +168,7 @@ def require_fit(card: ModelCard, dataset: DataSet, classes: int = 10) -> None:
         raise UserError("model.does_not_fit", model=card.title, expected="x".join(map(str, card.shape[1:])),
                         classes=classes, data=dataset.name, given="x".join(map(str, dataset.shape[1:])),
                         given_classes=given)
-    if card.labels and not np.isin(dataset.labels, card.labels).all():
+    if not card.knows(dataset.labels):
         raise UserError("model.labels", model=card.title, data=dataset.name,
                         names=", ".join(dataset.classes[k] if k < len(dataset.classes) else str(k) for k in card.labels))
 

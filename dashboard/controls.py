@@ -18,18 +18,8 @@ from core.models import loading
 from core.models.cards import ARCHITECTURES, MODELS, ModelCard
 from core.settings import Setting, settings_of
 from dashboard import cache
-from dashboard.i18n import (
-    architecture_title,
-    attack_title,
-    choice_name,
-    class_name,
-    count,
-    defense_title,
-    explain,
-    network_title,
-    number,
-    t,
-)
+from dashboard.i18n import (architecture_title, attack_title, choice_name, class_name, count, defense_title, explain,
+                            network_title, number, t)
 from dashboard.picker import picker
 
 THUMBNAILS = 24
@@ -173,7 +163,7 @@ def model_menu(page: str, dataset: DataSet) -> Network | None:
     if score:
         st.caption(t("model.card", accuracy=number(100 * score["accuracy"], 1), n=count(score["n"]),
                      low=number(100 * score["low"], 1), high=number(100 * score["high"], 1)))
-    if own_networks().get(name, {}).get("seen") == (_whole(dataset.name), dataset.split):
+    if own_networks().get(name, {}).get("seen") == (data.whole_of(dataset.name), dataset.split):
         st.caption(t("own.seen.sample" if dataset.split == "sample" else "own.seen"))
     return network(name)
 
@@ -186,7 +176,7 @@ def model_names(dataset: DataSet) -> list[str]:
 
 
 def _reads(card: ModelCard, dataset: DataSet) -> bool:
-    return card.shape == dataset.shape and (not card.labels or bool(np.isin(dataset.labels, card.labels).all()))
+    return card.shape == dataset.shape and card.knows(dataset.labels)
 
 
 def own_first(names: list[str]) -> list[str]:
@@ -236,12 +226,7 @@ def keep_network(name: str, own: dict) -> str:
 def seen(note: dict | None) -> tuple[str, str] | None:
     """The data that a file says it was trained on: name and split."""
     known = (note or {}).get("data")
-    return (_whole(str(known.get("name"))), str(known.get("split"))) if isinstance(known, dict) else None
-
-
-def _whole(name: str) -> str:
-    """The data set of which `name` is a part, or itself."""
-    return data.PARTS.get(name, (name,))[0]
+    return (data.whole_of(str(known.get("name"))), str(known.get("split"))) if isinstance(known, dict) else None
 
 
 def _own_checkpoint(page: str, dataset: DataSet) -> None:

@@ -1,4 +1,5 @@
-"""The figures of report R2, and R3's table of adversarial training, with the lab's networks, on the official test sets: FIGURES, a plain dict."""
+"""The figures of report R2, and R3's table of adversarial training, with the lab's networks on the official test sets:
+FIGURES, a plain dict."""
 from core.evidence.frequency import fourier, spectra, transfer
 from core.evidence.robustness import first_error, layers, lengths, qualities
 from core.evidence.training import hardening

@@ -1,14 +1,13 @@
 """R3's table of adversarial training: its network, plain, trained with FGSM and with PGD, under its own attacks."""
 from pathlib import Path
 
-import torch
-
 from core.attacks import FGSM, PGD
 from core.data import load
 from core.device import best_device
 from core.models import loading
 from core.models.cards import MODELS
 from core.settings import values_of
+from core.training import measure
 
 EPS = 0.031
 REPORTED = {  # accuracy on its test photos, R3's own numbers
@@ -27,11 +26,10 @@ def hardening(directory: Path) -> dict:
     for name, reported in REPORTED.items():
         if not MODELS[name].weights.is_file():
             continue
-        model, right = loading.load(name, device), {"clean": 0, **dict.fromkeys(attacks, 0)}
+        model = loading.load(name, device)
+        right = {"clean": measure.clean(model, test, device)["correct"], **dict.fromkeys(attacks, 0)}
         for start in range(0, len(test), 500):
             x, y = (part.to(device) for part in test.batch(slice(start, start + 500)))
-            with torch.no_grad():
-                right["clean"] += int((model(x).argmax(dim=1) == y).sum())
             for key, attack in attacks.items():
                 right[key] += int((~attack(model, x, y).success).sum())
         found.append({"model": name, "correct": right, "reported": reported})

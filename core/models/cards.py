@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from core.data import ROOT
@@ -48,6 +49,10 @@ class ModelCard:
         """The title without how it was trained: cards that share it have the same layers."""
         return self.title.partition(",")[0]
 
+    def knows(self, labels: np.ndarray) -> bool:
+        """Whether it can name all of these classes, as far as it knows only some of its data set's."""
+        return not self.labels or bool(np.isin(labels, self.labels).all())
+
     @functools.cached_property
     def measured(self) -> dict:
         """The .json beside the weights: recipe, seed, wall time, data, SHA-256, clean and robust accuracy with n and
@@ -57,11 +62,11 @@ class ModelCard:
             return {}
         try:
             facts = json.loads(path.read_text("utf-8"))
-        except (ValueError, RecursionError) as error:
+            for key in ("recipe", "sha256", "accuracy"):
+                facts[key]
+            return facts
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError("model.card_damaged", name=self.name, path=path) from error
-        if not (isinstance(facts, dict) and {"recipe", "sha256", "accuracy"} <= facts.keys()):
-            raise UserError("model.card_damaged", name=self.name, path=path)
-        return facts
 
 
 GREY, PHOTO = (1, 28, 28), (3, 32, 32)

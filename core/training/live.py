@@ -1,4 +1,5 @@
 """Training a small network while somebody watches."""
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import safetensors.torch
 import torch
 
 from core.attacks import PGD
-from core.data import OFFICIAL, PARTS, DataSet, held_out, in_turns, rank_in_class
+from core.data import OFFICIAL, DataSet, held_out, in_turns, rank_in_class, whole_of
 from core.evaluation import require_fit
 from core.models.cards import ModelCard
 from core.models.loading import NOTE, Classifier
@@ -44,7 +45,7 @@ class Live:
         require_fit(card, dataset)
         self.card, self.recipe, self.eps, self.dataset = card, recipe, eps, dataset
         self._keep, judging = split(dataset, test)  # which images only: many trainings may wait in line
-        self._judged = judging.split
+        self._judge_split = judging.split
         self._judge = judging.batch(in_turns(judging.labels)[:JUDGED])
         self.model: Classifier | None = None
         self.reports: list[Report] = []
@@ -113,15 +114,21 @@ class Live:
             "data": {"name": self.dataset.name, "split": self.dataset.split, "trained_on": int(self._keep.sum())},
             "recipe": asdict(self.recipe), "steps": last.progress.step, "of_steps": last.progress.steps,
             "seconds": round(last.progress.seconds, 1), "trained": time.strftime("%Y-%m-%d"),
-            "accuracy": {"split": self._judged, **share(round(last.clean * n), n)},
+            "accuracy": {"split": self._judge_split, **share(round(last.clean * n), n)},
             "robust": [{"attack": "pgd", "norm": "linf", "eps": self.eps, "settings": {"steps": 10},
-                        "split": self._judged, **share(round(last.robust * attacked), attacked)}],
+                        "split": self._judge_split, **share(round(last.robust * attacked), attacked)}],
         }
 
     def content(self) -> bytes:
         """Weights as safetensors with the card inside, so that loading needs no questions."""
-        tensors = {key: value.detach().cpu().contiguous() for key, value in self.model.network.state_dict().items()}
-        return safetensors.torch.save(tensors, {NOTE: json.dumps(self.facts())})
+        return safetensors.torch.save(self._weights(), {NOTE: json.dumps(self.facts())})
+
+    def digest(self) -> str:
+        """SHA-256 of the weights alone: of the same training once more it is the same, however long that took."""
+        return hashlib.sha256(safetensors.torch.save(self._weights())).hexdigest()
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {key: value.detach().cpu().contiguous() for key, value in self.model.network.state_dict().items()}
 
 
 def live_recipe(name: str, method: str, epochs: int, *, eps: float, alpha: float = 0.0, steps: int = 7,
@@ -143,7 +150,7 @@ def split(dataset: DataSet, test: DataSet | None) -> tuple[np.ndarray, DataSet]:
     the first fifth of each class. Bundled images are not trained on where they are found in the full set. (Other pages go
     through a set from its beginning: of the bundled ones, whose classes take turns, they show what the network has not
     seen.)"""
-    official = PARTS.get(dataset.name, (dataset.name,))[0] in OFFICIAL and dataset.split != "sample"
+    official = whole_of(dataset.name) in OFFICIAL and dataset.split != "sample"
     keep = ~held_out(dataset.name, dataset.images) if official else np.ones(len(dataset), bool)
     if test is not None:
         return keep, test

@@ -44,9 +44,8 @@ def train(network: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, 
 
     The network takes pixels in [0, 1]. After each epoch all state goes to `checkpoint`; when that file is there at the
     start and was written with the same recipe, training goes on from it; one of another recipe is renamed. Raises
-    UserError for a damaged one. Stop it by not asking for more. bfloat16
-    autocast where it is fast, and channels_last; `compiled` saves a quarter more through torch.compile, which needs a
-    C++ compiler.
+    UserError for a damaged one. Stop it by not asking for more. bfloat16 autocast where it is fast, and channels_last;
+    `compiled` saves a quarter more through torch.compile, which needs a C++ compiler.
     """
     network.to(device, memory_format=torch.channels_last).train()
     x, y = x.to(device), y.to(device)
@@ -162,8 +161,8 @@ def _resume(checkpoint: Path, recipe: Recipe, state: dict) -> list[dict]:
 def _saved(checkpoint: Path) -> dict:
     try:
         saved = torch.load(checkpoint, weights_only=True, map_location="cpu")  # a GPU's goes on without one
-        if {"recipe", "history", "dropout", "network", "optimizer", "schedule"} <= saved.keys():
-            return saved
+        for key in ("recipe", "history", "dropout", "network", "optimizer", "schedule"):
+            saved[key]
+        return saved
     except Exception as error:  # torch's and zipfile's readers raise many kinds on damaged files
         raise UserError("training.damaged", path=checkpoint) from error
-    raise UserError("training.damaged", path=checkpoint)

@@ -1,6 +1,6 @@
 """Every network: what it can do clean and attacked, how it was made, and what its first layer looks for."""
 import json
-from dataclasses import MISSING, fields
+from dataclasses import fields
 
 import numpy as np
 import streamlit as st
@@ -16,6 +16,7 @@ PAGE = "networks"
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 ATTACKED = {"fgsm": "FGSM", "pgd": "PGD-20", "strong": "Strong evaluation (L-inf)"}
 PAIR = {"mnist": ("softmax", "softmax-fgsm-30"), "cifar10": ("convnet3", "convnet3-fgsm")}
+DEFAULTS = {field.name: field.default for field in fields(Recipe)}
 MOST = 48  # filters drawn of one network
 
 
@@ -128,8 +129,9 @@ def _card(card: ModelCard) -> None:
                           _share(clean), [_short(attack) for attack in attacks], cells))
     st.caption(t("networks.interval", n=count(clean["n"]), strong=_line(card, "strong", sizes[-1])["n"]) if sizes else
                t("networks.unmeasured"))
-    if facts.get("watched") and facts["watched"][-1]["pgd"] < facts["watched"][-1]["fgsm"] / 2:
-        st.warning(t("networks.overfit", **{name: number(100 * facts["watched"][-1][name], 0) for name in ("fgsm", "pgd")}),
+    last = facts["watched"][-1] if facts.get("watched") else None
+    if last and last["pgd"] < last["fgsm"] / 2:
+        st.warning(t("networks.overfit", fgsm=number(100 * last["fgsm"], 0), pgd=number(100 * last["pgd"], 0)),
                    icon=":material/warning:")
     if card.name == "lenet5-10":
         st.caption(t("networks.r2"))
@@ -155,8 +157,7 @@ def _card(card: ModelCard) -> None:
 def _says_something(name: str, value, recipe: dict) -> bool:
     """Whether a setting is more than a default: the seed always, and the attack of adversarial training."""
     attacked = recipe["method"] == "adversarial" and name in ("steps", "step_size", "random_start", "alpha")
-    default = next((field.default for field in fields(Recipe) if field.name == name), MISSING)
-    return name == "seed" or attacked or value != default
+    return name == "seed" or attacked or value != DEFAULTS.get(name)
 
 
 def _share(line: dict) -> tuple[float, str, str]:

@@ -1,5 +1,4 @@
 """Train a network of your own, and watch it learn, live."""
-import hashlib
 import json
 
 import streamlit as st
@@ -86,7 +85,7 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
     if method == "l1":
         more["strength"] = st.select_slider(t("train.strength"), (0.0003, 0.001, 0.003, 0.01, 0.03), 0.003,
                                             key=f"{PAGE}.strength", persist_state="session")
-    if _test_of(dataset) is None:
+    if not _has_test(dataset):
         judged = int(first_fifths(dataset.labels).sum())
         st.caption(t("train.split", trained=count(len(dataset) - judged), judged=count(judged)))
     return MODELS[name], live_recipe(name, method, epochs, eps=eps, seed=seed, **more), eps
@@ -94,9 +93,10 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
 
 def _start(dataset: DataSet, card: ModelCard, recipe, eps: float) -> None:
     """Into the line; what was trained before and not kept is dropped."""
-    state, test = st.session_state, _test_of(dataset)
+    state, directory = st.session_state, str(data_sets.data_directory())
     try:
-        live = Live(card, recipe, dataset, cache.dataset(*test) if test else None, eps)
+        test = cache.dataset(dataset.name, "test", directory) if _has_test(dataset) else None
+        live = Live(card, recipe, dataset, test, eps)
     except UserError as error:
         state[f"{PAGE}.error"] = explain(error)
         return
@@ -106,12 +106,9 @@ def _start(dataset: DataSet, card: ModelCard, recipe, eps: float) -> None:
     _queue().add(state[f"{PAGE}.job"])
 
 
-def _test_of(dataset: DataSet) -> tuple[str, str, str] | None:
-    """The test set that belongs to a training set, where it is here: name, split, directory."""
-    directory = data_sets.data_directory()
-    here = dataset.split == "train" and any((entry.name, entry.split) == (dataset.name, "test")
-                                            for entry in data_sets.available(directory))
-    return (dataset.name, "test", str(directory)) if here else None
+def _has_test(dataset: DataSet) -> bool:
+    """Whether this is a training set whose test set is here, too."""
+    return dataset.split == "train" and f"{dataset.name}/test" in controls.data_sets()
 
 
 def _watch() -> None:
@@ -165,9 +162,8 @@ def _keep(live: Live) -> None:
     left, middle, right, last = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
     name = left.text_input(t("train.name"), proposed, max_chars=60, key=f"{PAGE}.name.{id(live)}").strip() or proposed
     if middle.button(t("train.keep"), type="primary", icon=":material/bookmark:", width="stretch", key=f"{PAGE}.keep"):
-        digest = hashlib.sha256(content).hexdigest()
         st.session_state[f"{PAGE}.kept"] = controls.keep_network(name, {
-            "architecture": live.card.name, "digest": digest, "mean": live.card.mean, "std": live.card.std,
+            "architecture": live.card.name, "digest": live.digest(), "mean": live.card.mean, "std": live.card.std,
             "content": content, "seen": controls.seen(facts)})
     file = "-".join(word for word in (live.card.name, recipe.method != "none" and _word(recipe),
                                       recipe.eps and f"eps{recipe.eps:.3g}", f"{done:.3g}-epochs",

@@ -20,7 +20,7 @@ ENGLISH = LANGUAGES["en"]
 SOURCES = sorted(DASHBOARD.rglob("*.py"))
 # Names and words that are spelt alike in two of the languages.
 ALIKE = re.compile(r"live\.(axisL2|original|png|defended|noise)|setting\.step_size|upload\.invert\.(auto|no)|own\.arch.*"
-                   r"|train\.pause"
+                   r"|train\.pause|evidence\.hardening\.tuned"
                    r"|saliency\.(method\..*|headline|layer|perturbation|images)"
                    r"|control\.eps\.(linf|l2)|setting\.(rho|kind|population|pixels)|targets\.(original|download)"
                    r"|minimal\.images|targets\.mode|blackbox\.pixels|choice\..*|attack\..*|live\.no|control\.index|curves\.(norm|n)|page\..*|data\.(class|count)|data\.split\.test|class\..*")
