@@ -39,6 +39,7 @@ class ModelCard:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     labels: tuple[int, ...] = ()  # the classes that it can name, where these are not all of the data set's
+    note: str = ""  # networks.note.NOTE is a sentence about it on the Networks page
 
     @property
     def weights(self) -> Path:
@@ -100,12 +101,14 @@ MODELS: dict[str, ModelCard] = {card.name: card for card in (
     _pixels("tutorial-cnn", "Tutorial CNN", TutorialCNN, 21_840,
             "https://docs.pytorch.org/tutorials/beginner/fgsm_tutorial.html"),
     _digits("lenet5", "LeNet-5", LeNet5, 61_706, LENET),
-    *(_digits(f"lenet5-{extra}", f"LeNet-5 + {extra} layers", functools.partial(LeNet5, extra), count, LENET)
+    *(_digits(f"lenet5-{extra}", f"LeNet-5 + {extra} layers", functools.partial(LeNet5, extra), count, LENET,
+              note="r2" if extra == 10 else "")
       for extra, count in _DEEPER.items()),
     *(_digits(f"lenet5-e{epochs}", f"LeNet-5, {epochs} epochs", LeNet5, 61_706, LENET)
       for epochs in (5, 10, 50, 100, 200)),
     _digits("lenet5-fgsm", "LeNet-5, FGSM-trained", LeNet5, 61_706, ADVERSARIAL),
     _digits("lenet5-pgd", "LeNet-5, PGD-trained", LeNet5, 61_706, MADRY),
+    # Not trained and shipped, for LeNet-5 turned out to learn it too: an architecture for the Train page.
     _digits("cnn-pgd", "Wide CNN, PGD-trained", WideCNN, 821_706, MADRY),
     _digits("lenet5-ensemble", "5 x LeNet-5", functools.partial(Ensemble, LeNet5, 5), 308_530, ADVERSARIAL),
     _digits("resnet20-mnist", "ResNet-20 (digits)", functools.partial(ResNet, channels=1), 269_434, RESNET),
@@ -122,7 +125,7 @@ MODELS: dict[str, ModelCard] = {card.name: card for card in (
     _pixels("maxout-augmented", "Maxout, FGSM images added", Maxout, 1_233_610, ADVERSARIAL),
     _pixels("rbf", "RBF network", RBF, 238_510, ADVERSARIAL),
     # The first two of each data set are what the pages start with, and have shipped curves.
-    _photos("convnet3", "ConvNet-3", ConvNet3, 437_066, "https://arxiv.org/abs/1412.6806"),
+    _photos("convnet3", "ConvNet-3", ConvNet3, 437_066, LENET),
     _photos("resnet20", "ResNet-20", ResNet, 269_722, RESNET),
     _photos("lenet5-cifar", "LeNet-5 (RGB)", functools.partial(LeNet5, channels=3), 62_006, LENET),
     _photos("convnet3-fgsm", "ConvNet-3, FGSM-trained", ConvNet3, 437_066, "https://arxiv.org/abs/2202.01181"),

@@ -1,4 +1,7 @@
-"""The network of PyTorch's FGSM tutorial (https://docs.pytorch.org/tutorials/beginner/fgsm_tutorial.html)."""
+"""The network of PyTorch's FGSM tutorial as it was until 2023; the page shows a larger one since.
+
+https://docs.pytorch.org/tutorials/beginner/fgsm_tutorial.html
+"""
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,7 +12,7 @@ from core.models.conv_pool import conv_pool_relu
 class TutorialCNN(nn.Module):
     """Two 5x5 convolutions (10 and 20 channels), dropout, 320-50-10: 21,840 parameters. Logits out.
 
-    Layer names are those of the tutorial's published checkpoint, so that it loads as it is. The tutorial
+    Layer names are those of the checkpoint published with it, so that it loads as it is. The tutorial's
     ends in log-softmax; the cross-entropy of logits is the same loss.
     """
 

@@ -8,7 +8,7 @@ from core.models.conv_pool import Features
 class WideCNN(nn.Module):
     """Two 5x5 convolutions (16 and 32 channels), each with max-pooling, 512 units: 821,706 parameters. Logits out.
 
-    Half as wide as the network of Madry et al., and three times LeNet-5's channels.
+    Half as wide as the network of Madry et al., with two to three times LeNet-5's channels.
     """
 
     def __init__(self):

@@ -14,6 +14,7 @@ from core.data import OFFICIAL, DataSet, held_out, in_turns, rank_in_class, whol
 from core.evaluation import require_fit
 from core.models.cards import ModelCard
 from core.models.loading import NOTE, Classifier
+from core.models.rbf import RBF
 from core.training.loop import Progress, train
 from core.training.measure import share
 from core.training.recipes import RECIPES, Recipe, fgsm, pgd
@@ -38,7 +39,8 @@ class Report:
 class Live:
     """A network being trained by `recipe` on `train_set` and judged on `test_set`: iterate for its reports.
 
-    Raises UserError when the network cannot read the images.
+    Raises UserError when the network cannot read the images. It trains on the CPU, where the queue gives
+    it one core.
     """
 
     def __init__(self, card: ModelCard, recipe: Recipe, dataset: DataSet, test: DataSet | None, eps: float):
@@ -129,6 +131,14 @@ class Live:
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {key: value.detach().cpu().contiguous() for key, value in self.model.network.state_dict().items()}
+
+
+def methods(card: ModelCard) -> tuple[str, ...]:
+    """The methods of `live_recipe` that its network can be trained with."""
+    with torch.device("meta"):  # layers without numbers
+        network = card.build()
+    penalty = () if isinstance(network, RBF) else ("l1",)  # an RBF network has no weights on pixels
+    return "none", "fgsm", "pgd", *penalty, *(("worst-case",) if hasattr(network, "class_weights") else ())
 
 
 def live_recipe(name: str, method: str, epochs: int, *, eps: float, alpha: float = 0.0, steps: int = 7,

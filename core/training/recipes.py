@@ -7,7 +7,8 @@ class Recipe:
     """SGD with Nesterov momentum, and what is done against adversarial images.
 
     method "none" fits clean images. "adversarial" minimises alpha CE(f(x), y) + (1 - alpha) CE(f(x'), y) with x' from
-    `steps` steps of PGD from a random start in the L-inf ball of `eps`, made anew for every batch: with one step it is
+    `steps` steps of PGD in the L-inf ball of `eps`, from a random point of it or, without `random_start`, from the image
+    itself, made anew for every batch: with one step it is
     FGSM training (Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572; with a random start against catastrophic
     overfitting, Wong et al. 2020, https://arxiv.org/abs/2001.03994), with alpha = 0 and more steps Madry et al.'s
     (https://arxiv.org/abs/1706.06083). "static" adds FGSM images of the network `base` to the training set, once.
@@ -38,7 +39,7 @@ class Recipe:
     step_size: float = 1.0  # in units of eps
     random_start: bool = True
     alpha: float = 0.0  # share of the clean images in the loss
-    ramp: float = 0.0  # share of the steps in which eps rises from 0: small networks else learn nothing
+    ramp: float = 0.0  # share of the steps in which eps rises from 0: without it small networks learn nothing
     strength: float = 0.0
     base: str = ""
     members: int = 1  # networks of an ensemble, trained one after the other with seeds of their own
@@ -95,7 +96,9 @@ RECIPES = {
     "lenet5-cifar": replace(_PHOTOS, epochs=40, label_smoothing=0.0),
     "convnet3": _PHOTOS,
     "convnet3-fgsm": replace(_ROBUST, method="noisy", base="convnet3"),
-    "convnet3-pgd": pgd(replace(_ROBUST, epochs=8, learning_rate=0.04, ramp=0.0), 8 / 255, 3, base="convnet3-fgsm"),
+    # R3's own PGD (from the image itself, steps longer than the ball's radius), in three steps.
+    "convnet3-pgd": replace(_ROBUST, epochs=5, learning_rate=0.04, ramp=0.0, method="adversarial", steps=3, step_size=1.6,
+                            random_start=False, base="convnet3-fgsm"),
     "convnet6-bn": Recipe(24, 128, 0.1, 5e-4, "crop-flip", pad=4),
     "resnet20": Recipe(75, 128, 0.15, 5e-4, "crop-flip", pad=4),
     "resnet14": Recipe(10, 128, 0.2, 5e-4, "crop-flip", pad=4),

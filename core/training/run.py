@@ -118,8 +118,8 @@ def half(network: nn.Module) -> dict[str, torch.Tensor]:
 
 def reproduce(card: ModelCard, directory: Path, runs: Path, compiled: bool = False,
               say: Callable[[str], None] = print) -> dict:
-    """Train `card` by its recipe on the official training set; write its weights, then measure what was written and
-    write the card."""
+    """Train `card` by its recipe on the official training set, measure the weights as they are stored, and write them
+    with their card."""
     runs.mkdir(parents=True, exist_ok=True)
     trained = fit(card, directory, runs, compiled, say)
     content = safetensors.torch.save(half(trained["network"]))

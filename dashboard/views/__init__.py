@@ -1,1 +1,1 @@
-"""One page a module: TITLE (a key of the catalogues), ICON, URL and render()."""
+"""One page a module with render(): its name is the address, and app.py gives it an icon."""

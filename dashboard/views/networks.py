@@ -133,8 +133,8 @@ def _card(card: ModelCard) -> None:
     if last and last["pgd"] < last["fgsm"] / 2:
         st.warning(t("networks.overfit", fgsm=number(100 * last["fgsm"], 0), pgd=number(100 * last["pgd"], 0)),
                    icon=":material/warning:")
-    if card.name == "lenet5-10":
-        st.caption(t("networks.r2"))
+    if card.note:
+        st.caption(t(f"networks.note.{card.note}"))
     notes = "  \n".join(f"`{name}` {value}" for name, value in recipe.items() if _says_something(name, value, recipe))
     with st.expander(t("networks.recipe"), icon=":material/receipt_long:"):
         st.markdown(notes)
@@ -171,6 +171,7 @@ def _weights(data: str) -> None:
     st.subheader(t("networks.first"), anchor=False)
     st.caption(t("networks.first.how"))
     names = [name for name, card in MODELS.items() if card.dataset == data and card.weights.is_file()]
+    names += [name for name, own in controls.own_networks().items() if MODELS[own["architecture"]].dataset == data]
     for column, side, first in zip(st.columns(2, gap="large"), ("left", "right"), PAIR[data]):
         with column:
             name = st.selectbox(t("control.model"), names, names.index(first) if first in names else 0,

@@ -9,13 +9,12 @@ from core.epsilons import scale_for
 from core.errors import UserError
 from core.evaluation import require_fit
 from core.models.cards import MODELS, ModelCard
-from core.training.live import FEWEST, SMALL, Live, first_fifths, live_recipe
+from core.training.live import FEWEST, JUDGED, ROBUST, SMALL, Live, first_fifths, live_recipe, methods
 from core.training.queue import Job, Queue
 from dashboard import cache, controls, figures
 from dashboard.i18n import architecture_title, count, explain, number, t
 
 PAGE = "train"
-METHODS = ("none", "fgsm", "pgd", "l1", "worst-case")
 LOOK_EVERY = 1.0  # seconds between two looks at a running training
 
 
@@ -63,10 +62,7 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
     require_fit(MODELS[fit[0]], dataset)
     name = st.selectbox(t("train.network"), fit, format_func=lambda n: architecture_title(MODELS[n]), key=f"{PAGE}.network",
                         persist_state="session")
-    linear = name in ("softmax", "logistic37")
-    methods = [method for method in METHODS if (method != "worst-case" or linear)
-               and (method != "l1" or name != "rbf")]  # an RBF network has no weights on pixels
-    method = st.selectbox(t("train.method"), methods, format_func=lambda m: t(f"train.method.{m}"), key=f"{PAGE}.method",
+    method = st.selectbox(t("train.method"), methods(MODELS[name]), format_func=lambda m: t(f"train.method.{m}"), key=f"{PAGE}.method",
                           persist_state="session")
     scale = scale_for(dataset.shape, "linf")
     per = 255 if scale.per_255 else 1
@@ -85,18 +81,20 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
     if method == "l1":
         more["strength"] = st.select_slider(t("train.strength"), (0.0003, 0.001, 0.003, 0.01, 0.03), 0.003,
                                             key=f"{PAGE}.strength", persist_state="session")
-    if not _has_test(dataset):
-        judged = int(first_fifths(dataset.labels).sum())
-        st.caption(t("train.split", trained=count(len(dataset) - judged), judged=count(judged)))
+    test = _test_of(dataset)
+    judged = int(first_fifths(dataset.labels).sum()) if test is None else len(test)
+    words = t("train.judged", clean=count(min(judged, JUDGED)), robust=count(min(judged, ROBUST)))
+    if test is None:
+        words = t("train.split", trained=count(len(dataset) - judged), judged=count(judged)) + " " + words
+    st.caption(words)
     return MODELS[name], live_recipe(name, method, epochs, eps=eps, seed=seed, **more), eps
 
 
 def _start(dataset: DataSet, card: ModelCard, recipe, eps: float) -> None:
     """Into the line; what was trained before and not kept is dropped."""
-    state, directory = st.session_state, str(data_sets.data_directory())
+    state = st.session_state
     try:
-        test = cache.dataset(dataset.name, "test", directory) if _has_test(dataset) else None
-        live = Live(card, recipe, dataset, test, eps)
+        live = Live(card, recipe, dataset, _test_of(dataset), eps)
     except UserError as error:
         state[f"{PAGE}.error"] = explain(error)
         return
@@ -106,9 +104,11 @@ def _start(dataset: DataSet, card: ModelCard, recipe, eps: float) -> None:
     _queue().add(state[f"{PAGE}.job"])
 
 
-def _has_test(dataset: DataSet) -> bool:
-    """Whether this is a training set whose test set is here, too."""
-    return dataset.split == "train" and f"{dataset.name}/test" in controls.data_sets()
+def _test_of(dataset: DataSet) -> DataSet | None:
+    """The test set that belongs to a training set, where it is here."""
+    if dataset.split != "train" or f"{dataset.name}/test" not in controls.data_sets():
+        return None
+    return cache.dataset(dataset.name, "test", str(data_sets.data_directory()))
 
 
 def _watch() -> None:

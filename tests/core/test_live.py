@@ -83,6 +83,13 @@ def test_it_is_judged_by_all_classes_however_the_set_is_sorted():
     assert (in_turns(DIGITS.labels) == np.arange(len(DIGITS))).all(), "the bundled ones take turns as they are"
 
 
+def test_a_network_is_offered_the_methods_it_can_be_trained_with():
+    offered = {name: module.methods(MODELS[name]) for name in module.SMALL}
+    assert {name for name, some in offered.items() if "worst-case" in some} == {"softmax", "logistic37"}
+    assert {name for name, some in offered.items() if "l1" not in some} == {"rbf"}
+    assert all(some[:3] == ("none", "fgsm", "pgd") for some in offered.values())
+
+
 @pytest.mark.parametrize("method", ["none", "fgsm", "pgd", "l1", "worst-case"])
 def test_a_live_training_reports_and_can_be_loaded_again(method):
     live = Live(MODELS["softmax"], live_recipe("softmax", method, 2, eps=0.05, steps=2), DIGITS.at(slice(0, 640)),

@@ -2,7 +2,7 @@
 import json
 
 from core.models.cards import MODELS
-from driver import opened
+from driver import chosen, opened
 
 
 def test_every_card_opens_and_says_its_numbers(downloads):
@@ -33,6 +33,18 @@ def test_the_table_of_networks_is_the_cards():
     eps = max(line["eps"] for line in measured[0].measured["robust"])
     assert list(table["PGD-20"]) == [line["accuracy"] for card in measured for line in card.measured["robust"]
                                      if (line["attack"], line["eps"]) == ("pgd", eps)]
+
+
+def test_a_network_of_ones_own_stands_beside_the_others():
+    content = MODELS["softmax-l1"].weights.read_bytes()
+    own = {"architecture": "softmax", "digest": "1", "mean": (0.0,), "std": (1.0,), "content": content, "seen": None}
+    app = opened("networks", {"data": "mnist"}, own_checkpoints={"mine": own})
+    chosen(app, "networks.left.mnist", "softmax-l1")
+    chosen(app, "networks.right.mnist", "mine")
+    left, right = (each.proto.body for each in app.get("html") if '<div class="tiles' in each.proto.body)
+    assert left == right and "<img" in left
+    photos = opened("networks", {"data": "cifar10"}, own_checkpoints={"mine": own})
+    assert "mine" not in photos.get_by_key("networks.right.cifar10").options
 
 
 def test_nonsense_in_a_link_to_the_networks():

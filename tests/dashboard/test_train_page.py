@@ -49,6 +49,10 @@ def test_a_network_is_trained_kept_and_used(data, network, method, downloads):
     assert np.allclose(arrays["probabilities"].reshape(-1, 10)[0], expected[0], atol=1e-4)
 
 
+def test_it_says_how_many_images_judge_a_network():
+    assert "(1,000)" in (page := " ".join(each.value for each in opened("train").caption)) and "of 150 of them" in page
+
+
 def test_what_was_trained_is_uploaded_again_without_questions(downloads):
     app = opened("train")
     chosen(app, "train.network", "softmax")
