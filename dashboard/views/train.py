@@ -83,10 +83,9 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
                                             key=f"{PAGE}.strength", persist_state="session")
     test = _test_of(dataset)
     judged = int(first_fifths(dataset.labels).sum()) if test is None else len(test)
-    words = t("train.judged", clean=count(min(judged, JUDGED)), robust=count(min(judged, ROBUST)))
-    if test is None:
-        words = t("train.split", trained=count(len(dataset) - judged), judged=count(judged)) + " " + words
-    st.caption(words)
+    looked_at = {"clean": count(min(judged, JUDGED)), "robust": count(min(judged, ROBUST))}
+    st.caption(t("train.split", trained=count(len(dataset) - judged), **looked_at) if test is None else
+               t("train.judged", **looked_at))
     return MODELS[name], live_recipe(name, method, epochs, eps=eps, seed=seed, **more), eps
 
 

@@ -50,7 +50,8 @@ def test_a_network_is_trained_kept_and_used(data, network, method, downloads):
 
 
 def test_it_says_how_many_images_judge_a_network():
-    assert "(1,000)" in (page := " ".join(each.value for each in opened("train").caption)) and "of 150 of them" in page
+    page = " ".join(each.value for each in opened("train").caption)
+    assert words("train.split", trained="4,000", clean="1,000", robust="150") in page
 
 
 def test_what_was_trained_is_uploaded_again_without_questions(downloads):
