@@ -178,13 +178,15 @@ def test_the_card_meets_its_bar(name, trained, request):
 
 @each_model
 def test_training_against_attacks_did_not_overfit_catastrophically(name, trained, request):
-    """PGD at the radius of the training leaves at least half of what FGSM leaves (Wong et al. 2020)."""
+    """PGD leaves at least half of what FGSM leaves (Wong et al. 2020), at the radius of the training where that is
+    measured, else at the largest one below."""
     recipe = trained.measured["recipe"]
     if recipe["method"] not in ("adversarial", "noisy"):
         pytest.skip("its training attacks nothing")
     if name in OVERFIT:
         request.node.add_marker(pytest.mark.xfail(strict=True, reason=OVERFIT[name]))
-    at = {line["attack"]: line["accuracy"] for line in trained.measured["robust"] if line["eps"] == recipe["eps"]}
+    radius = max(line["eps"] for line in trained.measured["robust"] if line["eps"] <= recipe["eps"])
+    at = {line["attack"]: line["accuracy"] for line in trained.measured["robust"] if line["eps"] == radius}
     last = trained.measured["watched"][-1]
     assert last["epoch"] == recipe["epochs"]
     assert at["pgd"] > at["fgsm"] / 2 and last["pgd"] > last["fgsm"] / 2
