@@ -285,6 +285,7 @@ def test_a_network_is_trained_before_ones_eyes_and_kept(visit):
     page.get_by_text("is in the model menu of every page").wait_for()
     page.locator("[data-testid=stTopNavLink]").first.click()
     page.wait_for_selector(".lab")
+    page.wait_for_selector("[data-test-script-state=notRunning]")  # a menu that opens while it is drawn anew closes again
     page.get_by_role("combobox", name=re.compile("Model")).click()
     page.get_by_role("option", name=re.compile("epochs: 3")).click()
     page.locator(".headline b").first.wait_for()
