@@ -201,7 +201,7 @@ def hardening(found: dict) -> Shown:
         counts, reported = [each["correct"][part] for part in parts], [each["reported"][part] for part in parts]
         here = _counts(t("evidence.hardening.here"), palette.CURVES[0], [*counts, tuned["correct"]], [n] * 3 + [tuned["n"]])
         there = figures.Share("R3", palette.CURVES[3], "solid", *([*reported, float("nan")] for _ in range(3)))
-        shown.append(figures.bars([there, here], titles, _model(each["model"]), t("curves.accuracy"), percent=True))
+        shown.append(figures.bars([there, here], titles, _model(each["model"]), t("evidence.hardening.axis"), percent=True))
         key = _key(each["model"])
         numbers |= {f"{key}_{part}": _percent(count / n, 1) for part, count in zip(parts, counts)}
         numbers[f"{key}_tuned"] = _percent(tuned["accuracy"], 1)
