@@ -55,6 +55,12 @@ def card_named(name: str) -> ModelCard:
     return MODELS[name]
 
 
+def layers(card: ModelCard) -> nn.Module:
+    """Its network without numbers, on the device "meta"."""
+    with torch.device("meta"), _Uninitialised():
+        return card.build()
+
+
 def load(name: str, device: torch.device | str = "cpu", checkpoint: bytes | str | os.PathLike | None = None,
          mean: tuple[float, ...] | None = None, std: tuple[float, ...] | None = None) -> Classifier:
     """A model in eval mode with frozen parameters: pixels in [0, 1] in, logits out.
@@ -74,8 +80,7 @@ def load(name: str, device: torch.device | str = "cpu", checkpoint: bytes | str 
         label = card.weights.name
     else:
         label = "checkpoint" if isinstance(checkpoint, bytes) else Path(checkpoint).name
-    with torch.device("meta"), _Uninitialised():
-        network = card.build()
+    network = layers(card)
     network.to_empty(device="cpu")
     fill(network, read_tensors(checkpoint, label), label, card.title)
     classifier = Classifier(network, *_normalisation(card, mean, std))

@@ -13,8 +13,7 @@ from core.attacks import PGD
 from core.data import OFFICIAL, DataSet, held_out, in_turns, rank_in_class, whole_of
 from core.evaluation import require_fit
 from core.models.cards import ModelCard
-from core.models.loading import NOTE, Classifier
-from core.models.rbf import RBF
+from core.models.loading import NOTE, Classifier, layers
 from core.training.loop import Progress, train
 from core.training.measure import share
 from core.training.recipes import RECIPES, Recipe, fgsm, pgd
@@ -39,8 +38,8 @@ class Report:
 class Live:
     """A network being trained by `recipe` on `train_set` and judged on `test_set`: iterate for its reports.
 
-    Raises UserError when the network cannot read the images. It trains on the CPU, where the queue gives
-    it one core.
+    Raises UserError when the network cannot read the images. It trains on the CPU, where
+    the queue gives it one core.
     """
 
     def __init__(self, card: ModelCard, recipe: Recipe, dataset: DataSet, test: DataSet | None, eps: float):
@@ -135,9 +134,8 @@ class Live:
 
 def methods(card: ModelCard) -> tuple[str, ...]:
     """The methods of `live_recipe` that its network can be trained with."""
-    with torch.device("meta"):  # layers without numbers
-        network = card.build()
-    penalty = () if isinstance(network, RBF) else ("l1",)  # an RBF network has no weights on pixels
+    network = layers(card)
+    penalty = () if hasattr(network, "centres") else ("l1",)  # an RBF network has no weights on pixels
     return "none", "fgsm", "pgd", *penalty, *(("worst-case",) if hasattr(network, "class_weights") else ())
 
 

@@ -62,8 +62,8 @@ def _settings(dataset: DataSet) -> tuple[ModelCard, object, float]:
     require_fit(MODELS[fit[0]], dataset)
     name = st.selectbox(t("train.network"), fit, format_func=lambda n: architecture_title(MODELS[n]), key=f"{PAGE}.network",
                         persist_state="session")
-    method = st.selectbox(t("train.method"), methods(MODELS[name]), format_func=lambda m: t(f"train.method.{m}"), key=f"{PAGE}.method",
-                          persist_state="session")
+    method = st.selectbox(t("train.method"), methods(MODELS[name]), format_func=lambda m: t(f"train.method.{m}"),
+                          key=f"{PAGE}.method", persist_state="session")
     scale = scale_for(dataset.shape, "linf")
     per = 255 if scale.per_255 else 1
     eps = st.slider(t("control.eps255") if scale.per_255 else t("control.eps.linf"), 0.0, round(scale.path[-1] * per, 3),

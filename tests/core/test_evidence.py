@@ -13,7 +13,6 @@ from core.evaluation import accuracy_curve
 from core.evidence import FIGURES, __main__ as shell, frequency, robustness, training, where
 from core.models import loading
 from core.models.cards import MODELS
-from core.statistics import wilson
 
 SHIPPED = {path.stem: json.loads(path.read_text("utf-8")) for path in shell.EVIDENCE.glob("*.json")}
 
@@ -114,13 +113,11 @@ def test_hardened_networks_are_attacked_as_r3_did(small, tmp_path):
     assert {"convnet3", "convnet3-fgsm"} <= {each["model"] for each in found["networks"]}
 
 
-@pytest.mark.skipif("hardening" not in SHIPPED, reason="the figure is not shipped")
-def test_the_hardened_networks_are_better_than_r3s():
-    """Cell by cell: clean, under FGSM, under R3's own PGD. One is missed, by less than can be told apart."""
-    shipped, n = SHIPPED["hardening"]["networks"], SHIPPED["hardening"]["n"]
-    cells = {(each["model"], part): (count, each["reported"][part])
-             for each in shipped[1:] for part, count in each["correct"].items()}
-    assert len(shipped) == 3 and len(cells) == 6
-    worse = {cell for cell, (count, reported) in cells.items() if count / n <= reported}
-    assert worse == {("convnet3-pgd", "pgd")}, "40.39 % where R3 has 40.48 %"
-    assert all(wilson(cells[cell][0], n)[1] > cells[cell][1] for cell in worse)
+@pytest.mark.parametrize("model, part", [
+    *(("convnet3-fgsm", part) for part in ("clean", "fgsm", "pgd")), ("convnet3-pgd", "clean"), ("convnet3-pgd", "fgsm"),
+    pytest.param("convnet3-pgd", "pgd", marks=pytest.mark.xfail(strict=True, reason="40.39 %: R3 has 40.48 %"))])
+def test_the_hardened_networks_are_better_than_r3s(model, part):
+    """Cell by cell: clean, under FGSM, under R3's own PGD."""
+    found = {each["model"]: each for each in SHIPPED["hardening"]["networks"]}
+    assert len(found) == 3
+    assert found[model]["correct"][part] / SHIPPED["hardening"]["n"] > found[model]["reported"][part]

@@ -84,7 +84,9 @@ def test_it_is_judged_by_all_classes_however_the_set_is_sorted():
 
 
 def test_a_network_is_offered_the_methods_it_can_be_trained_with():
+    before = torch.get_rng_state()
     offered = {name: module.methods(MODELS[name]) for name in module.SMALL}
+    assert torch.equal(torch.get_rng_state(), before), "it is asked on every run of a page, beside trainings"
     assert {name for name, some in offered.items() if "worst-case" in some} == {"softmax", "logistic37"}
     assert {name for name, some in offered.items() if "l1" not in some} == {"rbf"}
     assert all(some[:3] == ("none", "fgsm", "pgd") for some in offered.values())
