@@ -92,53 +92,6 @@ def queries(traces: Sequence[Trace], title: str, x_title: str, y_title: str) -> 
     return figure
 
 
-METHODS = {"plain": (0, "circle"), "fgsm": (1, "diamond"), "pgd": (2, "star"), "other": (3, "square")}
-
-
-@dataclass(frozen=True)
-class Dot:
-    """A network: its clean and its robust accuracy, each with correct, n, accuracy, low, high."""
-
-    key: str
-    name: str
-    method: str  # of METHODS
-    clean: dict
-    robust: dict
-
-
-def clean_against_robust(dots: Sequence[Dot], words: dict[str, str], title: str, x_title: str, y_title: str) -> go.Figure:
-    """Each network at its clean and robust accuracy, 95 % intervals as bars, colour and shape by how it was trained."""
-    figure = go.Figure()
-    ends = [dot.clean["accuracy"] for dot in dots]
-    low, high = (min(ends), max(ends)) if ends else (0, 1)
-    room, labelled = max(0.01, 0.06 * (high - low)), []
-    for dot in sorted(dots, key=lambda dot: -dot.robust["accuracy"]):
-        apart = all(abs(dot.robust["accuracy"] - other.robust["accuracy"]) > 0.06 for other in labelled)
-        if apart and dot.robust["accuracy"] > 0.15 and len(labelled) < 5:
-            labelled.append(dot)
-    for method, (colour, shape) in METHODS.items():
-        some = [dot for dot in dots if dot.method == method]
-        if not some:
-            continue
-        x, y = ([part["accuracy"] for part in parts] for parts in ([d.clean for d in some], [d.robust for d in some]))
-        figure.add_scatter(
-            x=x, y=y, name=words[method], mode="markers+text",
-            text=[dot.name if dot in labelled else "" for dot in some],
-            textposition=["middle left" if share > (low + high) / 2 else "middle right" for share in x],
-            textfont_size=FONT - 2,
-            marker={"size": 13, "symbol": shape, "color": palette.CURVES[colour], "line": {"width": 1, "color": "#ffffff"}},
-            error_y={"array": [d.robust["high"] - d.robust["accuracy"] for d in some],
-                     "arrayminus": [d.robust["accuracy"] - d.robust["low"] for d in some], "thickness": 1, "width": 0},
-            customdata=[(d.key, d.name, d.clean["n"], d.robust["n"]) for d in some],
-            hovertemplate="<b>%{customdata[1]}</b><br>%{x:.1%} (n = %{customdata[2]})<br>"
-                          "%{y:.1%} (n = %{customdata[3]})<extra></extra>")
-    layout(figure, title, 430, 96, clickmode="event+select")
-    figure.update_xaxes(title=x_title, tickformat=".0%" if high - low > 0.04 else ".1%", tickfont_size=FONT - 1,
-                        range=[low - room, high + room])
-    figure.update_yaxes(title=y_title, tickformat=".0%", range=[-0.03, 1.03], tickfont_size=FONT - 1)
-    return figure
-
-
 def training(reports: Sequence, epochs: int, names: tuple[str, str, str, str], title: str, x_title: str) -> go.Figure:
     """Clean, robust and training accuracy above the loss, against epochs; `names` of these four."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.62, 0.38])

@@ -9,7 +9,7 @@ from core.analysis.weights import first_layer, smoothness
 from core.data import CLASSES
 from core.models.cards import MODELS, ModelCard
 from core.training.recipes import Recipe
-from dashboard import controls, figures, link, tiles
+from dashboard import controls, link, scatter, tiles
 from dashboard.i18n import attack_title, count, network_title, number, t
 
 PAGE = "networks"
@@ -33,7 +33,7 @@ def render() -> None:
     if not cards:
         st.info(t("networks.nothing"), icon=":material/hub:")
         return
-    left, right = st.columns([6, 4], gap="large")
+    left, right = st.columns([64, 36], gap="large")
     with left:
         _scatter(cards, attack, eps)
         _table(cards, eps, data)
@@ -81,11 +81,16 @@ def _method(card: ModelCard) -> str:
     return "plain" if recipe["method"] == "none" else "other"
 
 
+def _label(card: ModelCard) -> str:
+    """A network's name where shape and colour say already how it was trained: without that."""
+    return network_title(card) if _method(card) == "plain" else network_title(card).partition(",")[0]
+
+
 def _scatter(cards: list[ModelCard], attack: str, eps: float) -> None:
-    dots = [figures.Dot(card.name, network_title(card), _method(card), card.measured["accuracy"], line)
+    dots = [scatter.Dot(card.name, network_title(card), _label(card), _method(card), card.measured["accuracy"], line)
             for card in cards if (line := _line(card, attack, eps))]
-    words = {name: t(f"networks.method.{name}") for name in figures.METHODS}
-    figure = figures.clean_against_robust(dots, words, t("networks.chart"), t("networks.clean"), t("networks.robust"))
+    words = {name: t(f"networks.method.{name}") for name in scatter.METHODS}
+    figure = scatter.clean_against_robust(dots, words, t("networks.chart"), t("networks.clean"), t("networks.robust"))
     clicked = st.plotly_chart(figure, on_select="rerun", selection_mode="points", key=f"{PAGE}.scatter",
                               config={"displayModeBar": False}, alt=t("networks.chart.alt"))
     points = clicked["selection"]["points"]
@@ -108,7 +113,7 @@ def _table(cards: list[ModelCard], eps: float, data: str) -> None:
                for title in (t("train.clean"), *shares.values())}
     picked = st.dataframe(rows, hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{PAGE}.table.{data}",
                           column_config={
-                              **percent, t("curves.model"): st.column_config.TextColumn(width=180),
+                              **percent, t("curves.model"): st.column_config.TextColumn(width=220),
                               t("networks.parameters"): st.column_config.NumberColumn(format="localized", width=84)})
     if picked["selection"]["rows"]:
         _choose(cards[picked["selection"]["rows"][0]].name, "table")
