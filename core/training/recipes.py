@@ -97,13 +97,14 @@ RECIPES = {
     "convnet3": _PHOTOS,
     "convnet3-fgsm": replace(_ROBUST, method="noisy", base="convnet3"),
     # R3's own PGD (from the image itself, steps longer than the ball's radius), in three steps, in a larger ball: at
-    # 8/255 so small a network keeps more clean accuracy, and less at 8/255.
-    "convnet3-pgd": replace(_ROBUST, epochs=4, learning_rate=0.04, ramp=0.0, method="adversarial", eps=12 / 255, steps=3,
-                            step_size=1.6, random_start=False, base="convnet3-fgsm"),
+    # 8/255 so small a network keeps more clean accuracy, and less at 8/255. Smoothed labels: Pang et al. 2021,
+    # https://arxiv.org/abs/2010.00467.
+    "convnet3-pgd": replace(_ROBUST, epochs=4, pad=0, label_smoothing=0.1, learning_rate=0.04, ramp=0.0,
+                            method="adversarial", eps=12 / 255, steps=3, step_size=1.6, random_start=False,
+                            base="convnet3-fgsm"),
     "convnet6-bn": Recipe(24, 128, 0.1, 5e-4, "crop-flip", pad=4),
     "resnet20": Recipe(75, 128, 0.15, 5e-4, "crop-flip", pad=4),
     "resnet14": Recipe(10, 128, 0.2, 5e-4, "crop-flip", pad=4),
-    # Smoothed labels: Pang et al. 2021, https://arxiv.org/abs/2010.00467.
     "resnet14-fgsm": replace(_ROBUST, epochs=12, learning_rate=0.1, weight_decay=3e-4, pad=2, clip=0.0, ramp=0.1,
                              label_smoothing=0.1, method="noisy", base="resnet14"),
 }
