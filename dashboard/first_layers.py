@@ -12,7 +12,7 @@ PAIR = {"mnist": ("softmax", "softmax-fgsm-30"), "cifar10": ("convnet3", "convne
 MOST = 48  # filters drawn of one network
 
 
-def draw(page: str, data: str) -> None:
+def draw(data: str) -> None:
     """The first layers of two networks, side by side."""
     st.subheader(t("networks.first"), anchor=False)
     st.caption(t("networks.first.how"))
@@ -21,7 +21,7 @@ def draw(page: str, data: str) -> None:
     for column, side, first in zip(st.columns(2, gap="large"), ("left", "right"), PAIR[data]):
         with column:
             name = st.selectbox(t("control.model"), names, names.index(first) if first in names else 0,
-                                format_func=controls.model_title, key=f"{page}.{side}.{data}", persist_state="session",
+                                format_func=controls.model_title, key=f"networks.{side}.{data}", persist_state="session",
                                 label_visibility="collapsed")
             network = controls.network(name)
             if network is not None:

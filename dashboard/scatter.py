@@ -22,27 +22,33 @@ class Dot:
     robust: dict
 
 
+PLACES = (("middle", "right"), ("middle", "left"), ("top", "right"), ("top", "left"), ("bottom", "right"),
+          ("bottom", "left"), ("top", "center"), ("bottom", "center"))  # the best first; the last two lie on error bars
+
+
 def _places(dots: Sequence[Dot], low: float, high: float, top: float) -> dict[str, str]:
     """Where the labels of robust networks stand: on no dot and no other label, even on a phone. One without room has none."""
     across, up, line, letter, near = 270, 220, 15, 6.4, 8  # pixels: a phone's chart, a line, a letter, half a dot
     at = {dot.key: ((dot.clean["accuracy"] - low) / (high - low) * across, dot.robust["accuracy"] / top * up) for dot in dots}
     taken = [(x - near, y - near, x + near, y + near) for x, y in at.values()]
     places = {}
-    for dot in sorted(dots, key=lambda dot: -dot.robust["accuracy"]):
-        if dot.robust["accuracy"] < 0.15:
-            break
+    for dot in sorted((dot for dot in dots if dot.robust["accuracy"] >= 0.15), key=lambda dot: -dot.robust["accuracy"]):
         (x, y), wide = at[dot.key], letter * len(dot.label)
         left = {"right": x + near, "center": x - wide / 2, "left": x - near - wide}
         bottom = {"top": y + near, "middle": y - line / 2, "bottom": y - near - line}
-        for height, side in (("middle", "right"), ("middle", "left"), ("top", "right"), ("top", "left"), ("bottom", "right"),
-                             ("bottom", "left"), ("top", "center"), ("bottom", "center")):  # last those on error bars
-            box = (left[side], bottom[height], left[side] + wide, bottom[height] + line)
-            inside = box[0] >= 0 and box[2] <= across and box[3] <= up
-            if inside and not any(a < box[2] and box[0] < c and b < box[3] and box[1] < d for a, b, c, d in taken):
-                places[dot.key] = f"{height} {side}"
-                taken.append(box)
-                break
+        boxes = [(left[side], bottom[height], left[side] + wide, bottom[height] + line) for height, side in PLACES]
+        free = [box[0] >= 0 and box[2] <= across and box[3] <= up and not any(_meet(box, other) for other in taken)
+                for box in boxes]
+        if any(free):
+            best = free.index(True)
+            places[dot.key] = " ".join(PLACES[best])
+            taken.append(boxes[best])
     return places
+
+
+def _meet(one: tuple, other: tuple) -> bool:
+    """Whether two boxes (left, bottom, right, top) have ground in common."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def clean_against_robust(dots: Sequence[Dot], words: dict[str, str], title: str, x_title: str, y_title: str) -> go.Figure:

@@ -33,7 +33,8 @@ def hardening(directory: Path) -> dict:
             with torch.no_grad():
                 read = model(x).argmax(dim=1) == y
             right["clean"] += int(read.sum())
+            x, y = x[read], y[read]
             for key, attack in attacks.items():
-                right[key] += int((read & ~attack(model, x, y).success).sum())
+                right[key] += int((~attack(model, x, y).success).sum())
         found.append({"model": name, "correct": right, "reported": reported})
     return {"data": "cifar10/test", "n": len(test), "eps": EPS, "settings": values_of(OWN), "networks": found}

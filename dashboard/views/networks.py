@@ -37,7 +37,7 @@ def render() -> None:
     with right.container(border=True):
         _card(card)
     st.divider()
-    first_layers.draw(PAGE, data)
+    first_layers.draw(data)
     link.write({"data": data, "attack": attack, "network": card.name})
 
 

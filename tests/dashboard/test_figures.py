@@ -22,9 +22,10 @@ def test_titles_without_values_fit_in_one_line(language):
 
 def _labels(*dots):
     """Texts and positions of the labels of dots, each (clean, robust, label)."""
-    share = [{"accuracy": value, "low": value, "high": value, "n": 9} for dot in dots for value in dot[:2]]
+    def share(value):
+        return {"accuracy": value, "low": value, "high": value, "n": 9}
     figure = scatter.clean_against_robust(
-        [scatter.Dot(str(k), dot[2], dot[2], "plain", share[2 * k], share[2 * k + 1]) for k, dot in enumerate(dots)],
+        [scatter.Dot(str(k), label, label, "plain", share(clean), share(robust)) for k, (clean, robust, label) in enumerate(dots)],
         {name: name for name in scatter.METHODS}, "title", "x", "y")
     return dict(zip(figure.data[0].text, figure.data[0].textposition))
 
